@@ -1,0 +1,7 @@
+"""mmsearch demo"""
+
+EXAMPLES = ""
+
+
+def run() -> None:
+    """(placeholder; its helper writes it)"""

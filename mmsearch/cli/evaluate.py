@@ -1,0 +1,7 @@
+"""mmsearch evaluate"""
+
+EXAMPLES = ""
+
+
+def run() -> None:
+    """(placeholder; its helper writes it)"""

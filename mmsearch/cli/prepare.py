@@ -1,0 +1,7 @@
+"""mmsearch prepare"""
+
+EXAMPLES = ""
+
+
+def run() -> None:
+    """(placeholder; its helper writes it)"""

@@ -1,0 +1,7 @@
+"""mmsearch score"""
+
+EXAMPLES = ""
+
+
+def run() -> None:
+    """(placeholder; its helper writes it)"""

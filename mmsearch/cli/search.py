@@ -1,0 +1,7 @@
+"""mmsearch search"""
+
+EXAMPLES = ""
+
+
+def run() -> None:
+    """(placeholder; its helper writes it)"""
