@@ -1,1 +1,5 @@
-""""""
+"""Text in: one tokenizer and one normalisation for queries and documents, in training and in serving. No torch."""
+
+from mmsearch.text.tokenizer import Tokenizer, TokenizerSettings
+
+__all__ = ["Tokenizer", "TokenizerSettings"]

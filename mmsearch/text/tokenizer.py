@@ -1,0 +1,154 @@
+"""The tokenizer: trained on the corpus's own text, or any Hugging Face tokenizer folder.
+
+Normalisation is part of `tokenizer.json` and so of every fingerprint: NFKC, control and zero-width characters removed,
+white space folded, lower case, Chinese characters one by one. What cannot be UTF-8 (lone surrogates) is dropped, and
+only the first characters of a long text are read, before the tokenizer sees it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer as RustTokenizer
+
+from mmsearch.config import Settings
+from mmsearch.errors import ConfigError, DataError
+from mmsearch.files import write_bytes
+
+Int64 = npt.NDArray[np.int64]
+
+PAD, UNKNOWN, START = "[PAD]", "[UNK]", "[CLS]"
+#: Characters read of a text for each token that will be kept: words are far shorter, runs of symbols may not be.
+_CHARACTERS_PER_TOKEN = 24
+#: Zero-width and bidirectional marks: invisible, and a favourite of keyword cheaters.
+_INVISIBLE = Regex(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
+)
+
+
+class TokenizerSettings(Settings):
+    """Where the tokenizer comes from."""
+
+    folder: Path | None = None
+    """A folder with `tokenizer.json` (any Hugging Face tokenizer) or `vocab.txt` (BERT); None = train one."""
+    vocab_size: int = 8000
+    """Size of the vocabulary when one is trained."""
+    min_count: int = 2
+    """A pair of pieces seen less often is not merged when one is trained."""
+
+
+class Tokenizer:
+    """Turns texts into ids. Safe to share between threads: encoding changes no state."""
+
+    def __init__(self, rust: RustTokenizer) -> None:
+        rust.no_truncation()
+        rust.no_padding()
+        self._rust = rust
+        around = rust.encode("").ids  # what the post-processor puts around every text: [CLS] … [SEP], say
+        self._before, self._after = around[:1], around[1:]
+        if not around:
+            start = rust.token_to_id(START)
+            self._before = [] if start is None else [start]
+        pad = next((i for name in (PAD, "<pad>", "<|endoftext|>") if (i := rust.token_to_id(name)) is not None), 0)
+        self.pad_id: int = pad
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, special ones and added ones included."""
+        return int(self._rust.get_vocab_size(with_added_tokens=True))
+
+    @classmethod
+    def train(cls, texts: Iterable[str], *, vocab_size: int, min_count: int = 2) -> Tokenizer:
+        """Learn byte-pair merges over characters (arXiv:1508.07909); the same texts give the same bytes.
+
+        Not WordPiece: its trainer numbers word pieces in the order of a randomly seeded hash map, so two runs on the
+        same texts differ.
+        """
+        rust = RustTokenizer(models.BPE(unk_token=UNKNOWN))
+        rust.normalizer = normalizers.Sequence(
+            [
+                normalizers.NFKC(),
+                normalizers.Replace(_INVISIBLE, ""),
+                normalizers.BertNormalizer(
+                    clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=True
+                ),
+            ]
+        )
+        rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=min_count,
+            limit_alphabet=max(vocab_size * 3 // 4, 1),  # rare Chinese characters must not push all words out
+            special_tokens=[PAD, UNKNOWN, START],
+            show_progress=False,
+        )
+        rust.train_from_iterator((_printable(text) for text in texts), trainer)
+        return cls(rust)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Tokenizer:
+        """Read a tokenizer folder.
+
+        Raises:
+            DataError: there is neither `tokenizer.json` nor `vocab.txt`, or it cannot be read.
+        """
+        folder = Path(folder)
+        try:
+            if (folder / "tokenizer.json").is_file():
+                return cls(RustTokenizer.from_file(str(folder / "tokenizer.json")))
+            if (folder / "vocab.txt").is_file():
+                return cls(_bert_tokenizer(folder / "vocab.txt"))
+        except Exception as error:  # the Rust side raises bare Exception
+            raise DataError(f"{folder}: the tokenizer cannot be read: {error}") from error
+        raise DataError(f"{folder}: holds neither tokenizer.json nor vocab.txt; give a Hugging Face tokenizer folder")
+
+    def save(self, folder: Path) -> None:
+        """Write `tokenizer.json` into a folder."""
+        write_bytes(folder / "tokenizer.json", self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Give everything that decides the ids (normalisation, vocabulary, rules) as bytes, for fingerprints."""
+        return json.dumps(json.loads(self._rust.to_str()), ensure_ascii=False, sort_keys=True).encode()
+
+    def encode_batch(self, texts: Sequence[str], max_length: int) -> tuple[Int64, Int64]:
+        """Give token ids and masks of texts.
+
+        Args:
+            texts: any strings; an empty one becomes the start token alone.
+            max_length: tokens kept of a text, the special ones included; the rest is cut off.
+
+        Returns:
+            ids and mask (1 = real), both [B, L] with L the longest text of the batch (at least 1).
+        """
+        room = max_length - len(self._before) - len(self._after)
+        if room < 1:
+            raise ConfigError(f"max_length {max_length} leaves no room for text; give at least {max_length - room + 1}")
+        short = [_printable(text, max_length * _CHARACTERS_PER_TOKEN) for text in texts]
+        encoded = self._rust.encode_batch_fast(short, add_special_tokens=False)
+        rows = [[*self._before, *one.ids[:room], *self._after] for one in encoded]
+        width = max((len(row) for row in rows), default=1) or 1
+        ids = np.full((len(rows), width), self.pad_id, np.int64)
+        mask = np.zeros((len(rows), width), np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        return ids, mask
+
+
+def _printable(text: str, max_chars: int | None = None) -> str:
+    """Cut a text to its first characters and drop what UTF-8 cannot hold."""
+    if max_chars is not None and len(text) > max_chars:
+        text = text.lstrip()[:max_chars]
+    return text.encode("utf-8", "ignore").decode("utf-8")
+
+
+def _bert_tokenizer(vocab: Path) -> RustTokenizer:
+    from tokenizers.implementations import BertWordPieceTokenizer
+
+    bert: RustTokenizer = BertWordPieceTokenizer(str(vocab), lowercase=True)._tokenizer
+    return bert
