@@ -80,12 +80,20 @@ class TextEncoder(Protocol):
 
 
 class ImageEncoder(Protocol):
-    """A picture tower: pixels in, tokens out. The first token stands for the whole picture."""
+    """A picture tower: pixels in, tokens out."""
 
     width: int
 
     def __call__(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] normalised pixels to [B, N, W]."""
+        """[B, 3, H, W] uint8 pixels to [B, N, W]."""
+        ...
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, N, W] to one vector a picture [B, W]."""
+        ...
+
+    def grid(self, tokens: Tensor, side: int) -> Tensor:
+        """Tokens [B, N, W] to those of side x side regions [B, side * side, W]."""
         ...
 
 

@@ -1,0 +1,74 @@
+"""A model as a folder: `config.json`, `model.safetensors`, `tokenizer/`. No pickle, here or anywhere.
+
+The format version counts changes of the layout; an older mmsearch refuses a newer folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from mmsearch.errors import CorruptIndexError, DataError, FormatVersionError, MmsearchError
+from mmsearch.extras import require
+from mmsearch.files import read_json, replacing, write_json
+from mmsearch.models.match import MatchModel
+from mmsearch.models.settings import ModelSettings
+from mmsearch.text import Tokenizer
+
+FORMAT_VERSION = 1
+
+
+def save_model(folder: Path, model: MatchModel, tokenizer: Tokenizer) -> None:
+    """Write a model into a folder, the weights last: a folder with weights is a whole one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(folder / "tokenizer")
+    settings = {"format_version": FORMAT_VERSION, "model": model.settings.model_dump(mode="json")}
+    write_json(folder / "config.json", settings)
+    safetensors = require("safetensors.torch", extra="train")
+    with replacing(folder / "model.safetensors") as beside:
+        safetensors.save_model(model, str(beside))
+
+
+def load_model(folder: Path, device: str = "cpu") -> tuple[MatchModel, Tokenizer]:
+    """Read a model folder.
+
+    Raises:
+        DataError: it is not a model folder.
+        FormatVersionError: a newer mmsearch wrote it.
+        CorruptIndexError: the weights do not fit the settings beside them.
+    """
+    if not (folder / "model.safetensors").is_file():
+        raise DataError(f"{folder}: no model.safetensors in it; give the folder that `training fit` wrote")
+    config = read_json(folder / "config.json")
+    version = config.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise FormatVersionError(
+            f"{folder}: written in model format {version}; this mmsearch reads up to {FORMAT_VERSION}: upgrade it"
+        )
+    tokenizer = Tokenizer.load(folder / "tokenizer")
+    model = MatchModel(ModelSettings.model_validate(config["model"]), tokenizer.vocab_size)
+    read_weights(model, folder / "model.safetensors")
+    return model.to(device).eval(), tokenizer
+
+
+def read_weights(model: MatchModel, path: Path) -> None:
+    """Put the weights of a safetensors file into a model; every name and shape must fit.
+
+    Raises:
+        CorruptIndexError: a weight is missing, unknown or of another shape, or the file is broken.
+    """
+    safetensors = require("safetensors.torch", extra="train")
+    try:
+        safetensors.load_model(model, str(path), strict=True)
+    except MmsearchError:
+        raise
+    except Exception as error:  # safetensors raises its own error, RuntimeError or OSError
+        raise CorruptIndexError(f"{path}: the weights cannot be read into this model: {error}") from error
+
+
+def pick_device(name: str) -> torch.device:
+    """Give the device of a name; `auto` is the first GPU where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

@@ -1,0 +1,74 @@
+"""The student as a folder that serving reads without torch: ONNX, tokenizer, and which output is which space."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mmsearch.extras import require
+from mmsearch.files import replacing, write_json
+from mmsearch.models.checkpoint import load_model
+from mmsearch.models.document import SPACES
+from mmsearch.models.fingerprints import model_spaces
+from mmsearch.models.query_tower import QueryTower
+
+FORMAT_VERSION = 1
+_OPSET = 18
+
+
+class _Outputs(nn.Module):
+    """The student with plain tensors at both ends, as an exporter wants it."""
+
+    def __init__(self, tower: QueryTower) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.tower(input_ids, attention_mask.bool()).values())
+
+
+def export_query_tower(run: Path, out: Path, *, single_modalities: bool = False) -> None:
+    """Write the query tower folder of a model: `model.onnx`, `tokenizer/`, and `query_tower.json` last.
+
+    Batch and length are free (up to the model's longest query). One pass gives all spaces; the single-modality
+    spaces are asked with the query vector of `content`.
+
+    Raises:
+        DataError: `run` is not a model folder.
+    """
+    require("onnx", extra="train")
+    model, tokenizer = load_model(run)
+    out.mkdir(parents=True, exist_ok=True)
+    with replacing(out / "model.onnx") as beside:
+        _export(model.student, beside)
+    tokenizer.save(out / "tokenizer")
+    spaces = [
+        {"name": s.name, "dim": s.dim, "fingerprint": s.fingerprint, "output": s.name.split(".")[0]}
+        for s in model_spaces(model, tokenizer, single_modalities=single_modalities)
+    ]
+    described = {"format_version": FORMAT_VERSION, "max_length": model.settings.lengths.query, "spaces": spaces}
+    write_json(out / "query_tower.json", described)
+
+
+def _export(student: QueryTower, path: Path) -> None:
+    ids = torch.ones(2, 5, dtype=torch.int64)
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", min=1, max=student.text.max_length)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        torch.onnx.export(
+            _Outputs(student).eval(),
+            (ids, torch.ones_like(ids)),
+            str(path),
+            input_names=["input_ids", "attention_mask"],
+            output_names=list(SPACES),
+            dynamic_shapes=({0: batch, 1: length}, {0: batch, 1: length}),
+            opset_version=_OPSET,
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )

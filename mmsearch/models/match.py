@@ -1,0 +1,41 @@
+"""The match model: one document tower, and two query towers that are trained against it together."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mmsearch.models.document import SPACES, DocumentTower
+from mmsearch.models.query_tower import QueryTower
+from mmsearch.models.settings import ModelSettings
+
+#: Scores are never multiplied by more than this (CLIP's own bound, arXiv:2103.00020 section 2.5).
+_MAX_LOG_SCALE = math.log(100.0)
+
+
+class MatchModel(nn.Module):
+    """Document tower, teacher and student query towers, and one learned temperature a space.
+
+    Args:
+        settings: sizes of everything.
+        vocab_size: number of token ids of the tokenizer.
+    """
+
+    def __init__(self, settings: ModelSettings, vocab_size: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.document = DocumentTower(settings, vocab_size)
+        self.teacher = QueryTower(settings.query.teacher.build(vocab_size), tuple(SPACES), settings.dim)
+        self.student = self.teacher.student(settings.query.student_depth)
+        if settings.query.tie_embeddings:
+            self.document.text.embed = self.teacher.text.embed
+        # shape [1], not []: sharding optimisers cannot split a parameter without dimensions
+        start = -math.log(settings.first_temperature)
+        self.log_scale = nn.ParameterDict({name: nn.Parameter(torch.full((1,), start)) for name in SPACES})
+
+    def scale(self, space: str) -> Tensor:
+        """Give what scores of a space are multiplied by in a loss (1 / temperature), at most 100, [1]."""
+        parameter: Tensor = self.log_scale[space]
+        return parameter.clamp(max=_MAX_LOG_SCALE).exp()

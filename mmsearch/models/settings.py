@@ -1,0 +1,85 @@
+"""Settings of the match model. Defaults are a ViT-B sized model; the demo's are in `configs/train/demo.yaml`."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from mmsearch.config import Settings
+from mmsearch.encoders import FrameTowerSettings, ImageTowerSettings, TextTowerSettings
+from mmsearch.fusion import FusionTransformerSettings
+
+
+class TextLengths(Settings):
+    """Tokens read of each text; the rest is cut off."""
+
+    query: int = Field(default=16, ge=2)
+    """Of a query."""
+    title: int = Field(default=32, ge=2)
+    """Of a title."""
+    account: int = Field(default=8, ge=2)
+    """Of an account name."""
+    cover_ocr: int = Field(default=24, ge=2)
+    """Of the text on the cover."""
+    content_ocr: int = Field(default=48, ge=2)
+    """Of the text on the frames."""
+    asr: int = Field(default=96, ge=2)
+    """Of the speech transcript."""
+
+
+class DocumentTowerSettings(Settings):
+    """What turns a video into codes."""
+
+    image: ImageTowerSettings = ImageTowerSettings()
+    """Picture tower, shared by cover and frames."""
+    text: TextTowerSettings = TextTowerSettings(depth=2, max_length=96)
+    """Text tower of titles, accounts, recognised text and transcripts; its width is the width of the fusion."""
+    frames: FrameTowerSettings = FrameTowerSettings()
+    """Transformer over time."""
+    fusion: FusionTransformerSettings = FusionTransformerSettings()
+    """Fusion of the perception domain, and another of the same sizes for the content domain."""
+    cover_grid: int = Field(default=2, ge=1)
+    """The fusion reads a cover as its whole and as cover_grid x cover_grid regions."""
+
+
+class QueryTowerSettings(Settings):
+    """What turns a query into one vector a space."""
+
+    teacher: TextTowerSettings = TextTowerSettings()
+    """The 12-layer tower, for training only."""
+    student_depth: int = Field(default=3, ge=1)
+    """Layers of the student that is served, taken evenly from the teacher."""
+    tie_embeddings: bool = True
+    """Let teacher and document text share token embeddings (they must have one width): words mean the same on both
+    sides from the first step."""
+
+
+class ModelSettings(Settings):
+    """The whole match model."""
+
+    dim: int = Field(default=256, ge=2)
+    """Components of a vector, in every space."""
+    lengths: TextLengths = TextLengths()
+    """Tokens read of each text."""
+    num_frames: int = Field(default=8, ge=1)
+    """Frames of a video, as the corpus was prepared."""
+    document: DocumentTowerSettings = DocumentTowerSettings()
+    """The document tower."""
+    query: QueryTowerSettings = QueryTowerSettings()
+    """The query towers."""
+    first_temperature: float = Field(default=0.07, gt=0)
+    """Scores are divided by the temperature in the losses; it is learned, starting here, never below 0.01."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ModelSettings:
+        texts = self.lengths.model_dump()
+        if self.query.tie_embeddings and self.query.teacher.width != self.document.text.width:
+            raise ValueError("tie_embeddings needs query.teacher.width equal to document.text.width")
+        if self.query.student_depth > self.query.teacher.depth:
+            raise ValueError("query.student_depth is larger than query.teacher.depth")
+        if texts.pop("query") > self.query.teacher.max_length:
+            raise ValueError("lengths.query is larger than query.teacher.max_length")
+        if max(texts.values()) > self.document.text.max_length:
+            raise ValueError("a text of lengths is longer than document.text.max_length")
+        if self.num_frames > self.document.frames.max_frames:
+            raise ValueError("num_frames is larger than document.frames.max_frames")
+        return self
