@@ -1,0 +1,193 @@
+"""Document ids to rows, by hash, without a dictionary in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from mmsearch.errors import CorruptIndexError, DataError
+from mmsearch.index.arrays import ArrayWriter, open_array
+from mmsearch.index.layout import ids_files
+from mmsearch.index.manifest import Manifest, StoredFile
+
+Int64 = npt.NDArray[np.int64]
+UInt64 = npt.NDArray[np.uint64]
+
+_hash_one: Callable[[bytes], int] = xxhash.xxh3_64_intdigest
+
+
+def hash_ids(encoded: Sequence[bytes]) -> UInt64:
+    """Give the xxh3-64 of every id, [N]."""
+    return np.fromiter(map(_hash_one, encoded), np.uint64, len(encoded))
+
+
+class IdWriter:
+    """Write the ids of a generation in a stream. Memory: 8 bytes an id while adding, about 40 while closing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        text, offsets, _, _ = ids_files()
+        self._text = ArrayWriter(folder / text, "uint8")
+        self._offsets = ArrayWriter(folder / offsets, "int64")
+        self._offsets.append(np.zeros(1, np.int64))
+        self._hashes: list[UInt64] = []
+        self._end = 0
+
+    @property
+    def num_ids(self) -> int:
+        """Number of ids so far: the row of the next one."""
+        return self._offsets.num_rows - 1
+
+    def add(self, doc_ids: Sequence[str]) -> None:
+        """Add ids; each gets the next row."""
+        encoded = [self._encode(doc_id, self.num_ids + i) for i, doc_id in enumerate(doc_ids)]
+        if not encoded:
+            return
+        ends = self._end + np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+        self._text.append(np.frombuffer(b"".join(encoded), np.uint8))
+        self._offsets.append(ends)
+        self._hashes.append(hash_ids(encoded))
+        self._end = int(ends[-1])
+
+    def _encode(self, doc_id: str, row: int) -> bytes:
+        if not doc_id:
+            raise DataError(f"document {row}: its doc_id is empty; give every video an id")
+        try:
+            return doc_id.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"document {row}: doc_id {doc_id!r} is not valid text; give it another id") from error
+
+    def abandon(self) -> None:
+        """Let go of the files."""
+        self._text.abandon()
+        self._offsets.abandon()
+
+    def close(self) -> dict[str, StoredFile]:
+        """Sort, look for ids given twice, bring all to the disk and give size and checksum of each file.
+
+        Raises:
+            DataError: an id was added twice; the message names it and both rows.
+        """
+        hashes = np.concatenate([np.empty(0, np.uint64), *self._hashes])
+        rows = np.argsort(hashes, kind="stable")
+        hashes = hashes[rows]
+        stored = {writer.path.name: writer.close() for writer in (self._text, self._offsets)}
+        self._refuse_doubles(hashes, rows)
+        _, _, hashes_name, rows_name = ids_files()
+        for name, dtype, column in ((hashes_name, "uint64", hashes), (rows_name, "uint32", rows)):
+            writer = ArrayWriter(self._folder / name, dtype)
+            writer.append(column)
+            stored[name] = writer.close()
+        return stored
+
+    def _refuse_doubles(self, hashes: UInt64, rows: Int64) -> None:
+        starts = np.flatnonzero(hashes[1:] == hashes[:-1])
+        if not starts.size:
+            return
+        text = open_array(self._text.path, "uint8", (self._end,))
+        offsets = open_array(self._offsets.path, "int64", (len(rows) + 1,))
+        seen: dict[bytes, int] = {}
+        for place in np.union1d(starts, starts + 1):
+            row = int(rows[place])
+            doc_id = text[offsets[row] : offsets[row + 1]].tobytes()
+            if doc_id in seen:
+                first, second = sorted((seen[doc_id], row))
+                raise DataError(f"doc_id {doc_id.decode()!r} was added twice: as document {first} and as {second}")
+            seen[doc_id] = row
+
+
+class IdTable(Sequence[str]):
+    """The ids of a generation, in the order of their rows; look-ups take O(log num_docs) each and no Python dictionary.
+
+    An id whose hash equals that of a stored one is compared with it byte by byte: a foreign id is never found.
+    Safe for threads.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        text, offsets, hashes, rows = (folder / name for name in ids_files())
+        num = manifest.num_docs
+        self._offsets: Int64 = open_array(offsets, "int64", (num + 1,))
+        self._text: npt.NDArray[np.uint8] = open_array(text, "uint8", (int(self._offsets[-1]),))
+        self._hashes: UInt64 = open_array(hashes, "uint64", (num,))
+        self._rows: npt.NDArray[np.uint32] = open_array(rows, "uint32", (num,))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        at = range(len(self))[row]
+        return _decode(bytes(self._text[self._offsets[at] : self._offsets[at + 1]]))
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), 65536):
+            ends = self._offsets[start : start + 65537].tolist()
+            block = bytes(self._text[ends[0] : ends[-1]])
+            yield from (_decode(block[a - ends[0] : b - ends[0]]) for a, b in pairwise(ends))
+
+    def rows(self, doc_ids: Sequence[str]) -> Int64:
+        """Give the row of every id, [N]; -1 = there is no such document."""
+        # 'surrogatepass': text that is not valid Unicode gets bytes that no stored id has, instead of an exception.
+        encoded = [doc_id.encode("utf-8", "surrogatepass") for doc_id in doc_ids]
+        wanted = hash_ids(encoded)
+        found = np.full(len(encoded), -1, np.int64)
+        asked = np.arange(len(encoded))
+        places = np.searchsorted(self._hashes, wanted)
+        while asked.size:  # once, unless different ids share a hash
+            alive = np.flatnonzero(places < len(self._hashes))
+            alive = alive[self._hashes[places[alive]] == wanted[asked[alive]]]
+            asked, places = asked[alive], places[alive]
+            rows = self._rows[places].astype(np.int64)
+            same = self._same_text(rows, [encoded[i] for i in asked.tolist()])
+            found[asked[same]] = rows[same]
+            asked, places = asked[~same], places[~same] + 1
+        return found
+
+    def _same_text(self, rows: Int64, encoded: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """Compare stored ids with others, all bytes of all of them at once."""
+        if rows.size and int(rows.max()) >= len(self):
+            raise CorruptIndexError("the id table of the index points outside of it; publish again")
+        starts = self._offsets[rows]
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        same: npt.NDArray[np.bool_] = self._offsets[rows + 1] - starts == lengths
+        pairs = np.flatnonzero(same)
+        lengths, begins = lengths[pairs], starts[pairs]
+        ends = np.cumsum(lengths)
+        total = int(ends[-1]) if ends.size else 0
+        # 'clip': a damaged offset compares the wrong bytes, which makes the id a missing one, instead of an exception.
+        places = np.repeat(begins - ends + lengths, lengths) + np.arange(total)
+        stored = self._text.take(places, mode="clip")
+        given = np.frombuffer(b"".join([encoded[i] for i in pairs.tolist()]), np.uint8)
+        differing = np.searchsorted(ends, np.flatnonzero(stored != given), side="right")
+        same[pairs[differing]] = False
+        return same
+
+
+def _decode(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise CorruptIndexError(f"the index holds a damaged doc_id ({text!r}); publish again") from error
+
+
+def check_rows(rows: npt.NDArray[Any], num_docs: int) -> Int64:
+    """Give row numbers as int64.
+
+    Raises:
+        IndexError: a row is neither -1 (missing) nor one of the index's.
+    """
+    checked = np.asarray(rows, dtype=np.int64)
+    if checked.size and (int(checked.min()) < -1 or int(checked.max()) >= num_docs):
+        raise IndexError(f"rows must be -1 (missing) or 0 … {num_docs - 1}")
+    return checked

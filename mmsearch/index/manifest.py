@@ -1,0 +1,110 @@
+"""What a generation holds: read and checked before anything else is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import xxhash
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from mmsearch.errors import CorruptIndexError, FormatVersionError
+from mmsearch.index.layout import FORMAT_VERSION, MANIFEST, split_name
+from mmsearch.types import Space
+
+Dtype = Literal["float16", "float32"]
+
+_MAX_BYTES = 16 << 20
+_SPACE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+
+
+def _inside(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path != "/".join(parts) or ".." in parts or path.startswith("/") or "\\" in path or "\0" in path:
+        raise ValueError("not a plain relative path")
+    return path
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class StoredSpace(_Stored):
+    """A space as it is stored; its name is part of file names, so it is letters, digits, `_` and `-`."""
+
+    name: Annotated[str, Field(pattern=_SPACE_NAME)]
+    dim: Annotated[int, Field(ge=1, le=1 << 16)]
+    dtype: Dtype
+    fingerprint: Annotated[str, Field(min_length=1, max_length=256)]
+
+    @property
+    def space(self) -> Space:
+        """The space, without how it is stored."""
+        return Space(self.name, self.dim, self.fingerprint)
+
+
+class StoredFile(_Stored):
+    """Size and xxh3-128 of a file."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    xxh3: str
+
+
+class Manifest(_Stored):
+    """The content of `manifest.json`."""
+
+    format_version: int
+    spaces: Annotated[tuple[StoredSpace, ...], Field(min_length=1)]
+    num_docs: Annotated[int, Field(ge=1, lt=1 << 32)]
+    files: dict[Annotated[str, AfterValidator(_inside)], StoredFile]
+    source: dict[str, Any]
+    parent: str | None
+    created_at: str
+    #: Random: two generations with the same content have different names.
+    nonce: str
+
+    def to_bytes(self) -> bytes:
+        """Give the bytes of the file."""
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+
+class _Versioned(BaseModel):
+    format_version: int
+
+
+def manifest_hash(data: bytes) -> str:
+    """Give the hash of a manifest that is part of its generation's name: xxh3-64, 16 hex digits."""
+    return xxhash.xxh3_64_hexdigest(data)
+
+
+def read_manifest(folder: Path, name: str) -> Manifest:
+    """Read the manifest of a generation.
+
+    Args:
+        folder: the generation's folder.
+        name: the generation's name, which holds the hash of the manifest.
+
+    Raises:
+        CorruptIndexError: the manifest is missing, is not the one that the name stands for, or does not parse.
+        FormatVersionError: a newer mmsearch wrote it.
+    """
+    path = folder / MANIFEST
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES)
+    except OSError as error:
+        raise CorruptIndexError(f"{path}: cannot be read ({error.strerror}); publish again") from error
+    split = split_name(name)
+    if split is None or manifest_hash(data) != split[1]:
+        raise CorruptIndexError(f"{path}: is not the manifest that was published as {name}; publish again")
+    try:
+        found = _Versioned.model_validate_json(data).format_version
+        if found > FORMAT_VERSION:
+            raise FormatVersionError(
+                f"{path}: format {found}, and this mmsearch reads up to {FORMAT_VERSION}; install a newer mmsearch"
+            )
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise CorruptIndexError(f"{path}: {where or 'manifest'}: {problem['msg']}; publish again") from None

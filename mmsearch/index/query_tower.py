@@ -1,0 +1,91 @@
+"""What a query tower folder says of itself, and whether it belongs to some vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mmsearch.errors import CorruptIndexError, DataError, FingerprintError, FormatVersionError
+from mmsearch.index.fingerprint import check_same
+from mmsearch.types import Space
+
+#: Version of `query_tower.json`. A reader refuses greater ones.
+FORMAT_VERSION = 1
+QUERY_TOWER_FILE = "query_tower.json"
+
+
+class TowerSpace(BaseModel):
+    """A space of a query tower; `output` is the output of the ONNX model that gives its query vectors."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    name: str
+    dim: Annotated[int, Field(ge=1)]
+    fingerprint: Annotated[str, Field(min_length=1)]
+    output: str
+
+
+class QueryTowerFile(BaseModel):
+    """The content of `query_tower.json`; `max_length` is in tokens."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    format_version: int
+    max_length: Annotated[int, Field(ge=1, le=8192)]
+    spaces: Annotated[tuple[TowerSpace, ...], Field(min_length=1)]
+
+
+class _Versioned(BaseModel):
+    format_version: int
+
+
+def read_query_tower(folder: Path) -> QueryTowerFile:
+    """Read `query_tower.json` of a query tower folder.
+
+    Raises:
+        DataError: there is no such file.
+        CorruptIndexError: the file does not parse.
+        FormatVersionError: a newer mmsearch wrote it.
+    """
+    path = folder / QUERY_TOWER_FILE
+    try:
+        data = path.read_bytes()
+        found = _Versioned.model_validate_json(data).format_version
+        if found > FORMAT_VERSION:
+            raise FormatVersionError(
+                f"{path}: format {found}, and this mmsearch reads up to {FORMAT_VERSION}; install a newer mmsearch"
+            )
+        return QueryTowerFile.model_validate_json(data)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); export the query tower of the run") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise CorruptIndexError(f"{path}: {where or 'file'}: {problem['msg']}; export the query tower again") from None
+
+
+def check_tower_spaces(tower: Iterable[Space], vectors: Iterable[Space], tower_at: str, vectors_at: str) -> None:
+    """Refuse a query tower that was not made with the vectors.
+
+    Every space of the vectors must be one of the tower's, with the same dimension and fingerprint. The tower may have
+    more spaces than there are vectors for.
+
+    Raises:
+        FingerprintError: naming the space, both places, and what they hold.
+    """
+    offered = {space.name: space for space in tower}
+    for space in vectors:
+        match = offered.get(space.name)
+        if match is None:
+            raise FingerprintError(
+                f"space '{space.name}': {vectors_at} has vectors of it, and {tower_at} makes no query vectors for it "
+                f"(it makes: {', '.join(sorted(offered)) or 'none'}); export the query tower of the same run"
+            )
+        check_same(space.name, match.fingerprint, space.fingerprint, tower_at, vectors_at)
+        if match.dim != space.dim:
+            raise FingerprintError(
+                f"space '{space.name}': {tower_at} has dimension {match.dim}, {vectors_at} has {space.dim}"
+            )
