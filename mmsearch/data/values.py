@@ -94,19 +94,16 @@ def grade(value: object) -> int:
 
 def number(value: object) -> float:
     """Read a finite number."""
-    if isinstance(value, str):
-        if not _NUMBER.fullmatch(value.strip()):
-            raise ValueError(f"{shown(value)} is not a number")
-        value = float(value)
-    if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
+    written = isinstance(value, str) and _NUMBER.fullmatch(value.strip())
+    if not (written or isinstance(value, int | float | Decimal)) or isinstance(value, bool):
         raise ValueError(f"{shown(value)} is not a number")
     try:
-        value = float(value)
+        given = float(value)  # type: ignore[arg-type]
     except OverflowError:
-        value = math.inf
-    if not math.isfinite(value):
+        given = math.inf
+    if not math.isfinite(given):
         raise ValueError(f"{shown(value)} is not a finite number; leave the cell empty when it is unknown")
-    return value
+    return given
 
 
 def seconds(value: object) -> float:
