@@ -100,7 +100,7 @@ def test_swapped_files_are_told_at_open(index_dir, generation):
     assert len(first) == len(second), "else the sizes would already tell"
     one.write_bytes(second)
     other.write_bytes(first)
-    with pytest.raises(CorruptIndexError, match="ids.hashes.npy: holds <f2"):
+    with pytest.raises(CorruptIndexError, match=r"ids\.hashes\.npy: holds <f2"):
         ForwardIndex.open(index_dir)
 
 
@@ -111,13 +111,15 @@ def test_a_foreign_byte_order_is_told(index_dir, generation):
         ForwardIndex.open(index_dir)
 
 
-@pytest.mark.parametrize("old, new", [(b"'shape'", b"'shap'''"), (b"{", b"\0"), (b"40,", b"4j,"), (b"NUMPY", b"NUMPI")])
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"'shape'", b"'shap'''"), (b"{", b"\0"), (b"40,", b"4j,"), (b"NUMPY", b"NUMPI")]
+)
 def test_a_damaged_header_is_told(index_dir, generation, old, new):
     path = generation / "vectors.cover.npy"
     data = path.read_bytes()
     assert old in data
     path.write_bytes(data.replace(old, new, 1)[: len(data)].ljust(len(data)))
-    with pytest.raises(CorruptIndexError, match="vectors.cover.npy"):
+    with pytest.raises(CorruptIndexError, match=r"vectors\.cover\.npy"):
         ForwardIndex.open(index_dir)
 
 
