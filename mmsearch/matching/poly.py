@@ -36,7 +36,17 @@ def poly_scores(query: Tensor, codes: Tensor, selection: Selection = "max") -> T
     """
     if selection == "mean":
         return query @ mean_code(codes).T
-    each = torch.einsum("qd,vmd->qvm", query, codes)
+    return _select(torch.einsum("qd,vmd->qvm", query, codes), selection)
+
+
+def paired_poly_scores(query: Tensor, codes: Tensor, selection: Selection = "max") -> Tensor:
+    """Score query i against video i alone: [B, D] and [B, M, D] to [B]. `poly_scores` says how the codes count."""
+    if selection == "mean":
+        return (query * mean_code(codes)).sum(-1)
+    return _select(torch.einsum("bd,bmd->bm", query, codes), selection)
+
+
+def _select(each: Tensor, selection: Literal["max", "weighted", "min"]) -> Tensor:
     if selection == "max":
         return each.amax(-1)
     if selection == "min":

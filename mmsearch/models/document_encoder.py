@@ -37,7 +37,7 @@ class MatchDocumentEncoder:
     @torch.inference_mode()
     def encode(self, videos: Sequence[PreparedVideo]) -> dict[str, Embedded]:
         """Give the vectors of every space by its name; float32, [B, D]."""
-        device = self._model.log_scale["content"].device
+        device = self._model.device
         inputs = self._maker.documents(videos).to(device)
         found = self._model.document(inputs, tuple(SPACES))
         for modality in self._singles:

@@ -35,6 +35,11 @@ class MatchModel(nn.Module):
         start = -math.log(settings.first_temperature)
         self.log_scale = nn.ParameterDict({name: nn.Parameter(torch.full((1,), start)) for name in SPACES})
 
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.document.text.position.device
+
     def scale(self, space: str) -> Tensor:
         """Give what scores of a space are multiplied by in a loss (1 / temperature), at most 100, [1]."""
         parameter: Tensor = self.log_scale[space]

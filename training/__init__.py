@@ -1,0 +1,1 @@
+"""Training, run from the checkout: `python -m training fit CONFIG [key=value …]`."""

@@ -1,0 +1,192 @@
+"""A whole run: data, tokenizer, model, stages, and the model folder at the end. Starting it again goes on."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import yaml
+from mmsearch.data.prepared import PreparedCorpus
+
+from mmsearch.data.tables import read_judgments
+from mmsearch.errors import ConfigError
+from mmsearch.files import hash_bytes, hash_file, write_bytes, write_json
+from mmsearch.models.checkpoint import pick_device, save_model
+from mmsearch.models.fingerprints import model_spaces
+from mmsearch.models.inputs import InputMaker
+from mmsearch.models.match import MatchModel
+from mmsearch.text import Tokenizer
+from training.batches import GradedBatches, PairBatches
+from training.checkpoints import Position, latest_checkpoint, restore_model, restore_state, save_checkpoint
+from training.config import FitSettings, StageSettings
+from training.loop import Hooks, Stage, run_stage
+from training.pairs import clicked_pairs, held_out, judged_rows, title_pairs
+from training.tasks import GradedSettings
+from training.tracking import MetricsLog
+from training.validation import Validation
+
+#: Bytes of text that a tokenizer is trained on at most: more does not change a vocabulary much.
+_TOKENIZER_CHARS = 200_000_000
+
+_log = logging.getLogger(__name__)
+
+
+def fit(settings: FitSettings) -> Path:
+    """Train a model through all stages and write it into `run.dir`.
+
+    A run that was killed goes on from its last checkpoint and ends with the same bytes as one that was not (on a CPU
+    with the same number of threads). A run that has ended is left as it is.
+
+    Returns:
+        The folder: `model.safetensors`, `config.json`, `tokenizer/`, `fingerprints.json` (written last),
+        `config.yaml` (all settings), `metrics.jsonl`.
+
+    Raises:
+        ConfigError: settings contradict each other, the corpus, or the run that the folder holds.
+        DataError: data cannot be read, or the loss is not finite.
+    """
+    run = settings.run
+    if run.num_threads is not None:
+        torch.set_num_threads(run.num_threads)
+    corpus = PreparedCorpus.open(settings.data.corpus)
+    _check_corpus(settings, corpus)
+    run_hash = _run_hash(settings, corpus)
+    if _has_ended(run.dir, run_hash):
+        _log.info("%s: this run has ended already", run.dir)
+        return run.dir
+    found = latest_checkpoint(run.dir / "checkpoints", run_hash)
+    write_bytes(run.dir / "config.yaml", _as_yaml(settings))
+    tokenizer = _tokenizer(settings, corpus)
+    torch.manual_seed(run.seed)
+    model = MatchModel(settings.model, tokenizer.vocab_size).to(pick_device(run.device))
+    if found is not None:
+        restore_model(found[0], model)
+        _log.info("going on from step %d", found[1].total_steps)
+    _run_stages(settings, corpus, tokenizer, model, run_hash, found)
+    save_model(run.dir, model, tokenizer)
+    _write_fingerprints(run.dir, model, tokenizer, run_hash)
+    return run.dir
+
+
+def _run_stages(
+    settings: FitSettings,
+    corpus: PreparedCorpus,
+    tokenizer: Tokenizer,
+    model: MatchModel,
+    run_hash: str,
+    found: tuple[Path, Position] | None,
+) -> None:
+    run, checkpoints = settings.run, settings.run.dir / "checkpoints"
+    maker = InputMaker(settings.model, tokenizer)
+    validate = _validation(settings, corpus, maker)
+    metrics = MetricsLog(run.dir / "metrics.jsonl", found[1].total_steps if found else 0)
+    steps_before = 0
+    for number, stage_settings in enumerate(settings.stages):
+        start, resumed = _start(stage_settings.steps, number, found)
+
+        def save(optimizer: torch.optim.Optimizer, done: int, number: int = number, before: int = steps_before) -> None:
+            save_checkpoint(checkpoints, model, optimizer, Position(number, done, before + done, run_hash))
+
+        def restore(optimizer: torch.optim.Optimizer, resumed: Path | None = resumed) -> None:
+            if resumed is not None:
+                restore_state(resumed, model, optimizer)
+
+        if start < stage_settings.steps:
+            batches = _batches(settings, stage_settings, number, corpus, maker)
+            hooks = Hooks(save, restore, lambda: validate(model) if validate else {}, metrics)
+            run_stage(model, Stage(number, stage_settings, batches, steps_before), run, start, hooks)
+        steps_before += stage_settings.steps
+
+
+def _start(steps: int, number: int, found: tuple[Path, Position] | None) -> tuple[int, Path | None]:
+    """Give the step at which a stage starts, and the checkpoint of its optimizer if it starts in its midst."""
+    if found is None or number > found[1].stage:
+        return 0, None
+    if number < found[1].stage:
+        return steps, None
+    return found[1].step, found[0]
+
+
+def _batches(
+    settings: FitSettings, stage: StageSettings, number: int, corpus: PreparedCorpus, maker: InputMaker
+) -> PairBatches | GradedBatches:
+    excluded = held_out(settings.data)
+    seed = settings.run.seed * 1000 + number
+    task = stage.task
+    if isinstance(task, GradedSettings):
+        if settings.data.judgments is None:
+            raise ConfigError(f"stage '{stage.name}' learns from grades: give data.judgments")
+        rows = judged_rows(corpus, read_judgments(settings.data.judgments), settings.data.aspect, excluded)
+        return GradedBatches(corpus, rows, maker, task, batch_size=stage.batch_size, seed=seed)
+    titles = task.pairs == "titles"
+    pairs = title_pairs(corpus, excluded) if titles else clicked_pairs(corpus, settings.data, excluded)
+    _log.info("stage '%s': %d pairs, %d queries", stage.name, len(pairs.row_of), len(pairs.queries))
+    return PairBatches(corpus, pairs, maker, task, batch_size=stage.batch_size, seed=seed)
+
+
+def _validation(settings: FitSettings, corpus: PreparedCorpus, maker: InputMaker) -> Validation | None:
+    if settings.data.val_judgments is None:
+        return None
+    judgments = read_judgments(settings.data.val_judgments)
+    return Validation(corpus, judged_rows(corpus, judgments, settings.data.aspect, set()), maker)
+
+
+def _check_corpus(settings: FitSettings, corpus: PreparedCorpus) -> None:
+    side, frames = settings.model.document.image.image_size, settings.model.num_frames
+    if corpus.settings.image_size != side or corpus.settings.num_frames != frames:
+        raise ConfigError(
+            f"{settings.data.corpus}: prepared with image_size={corpus.settings.image_size} "
+            f"num_frames={corpus.settings.num_frames}; the model reads image_size={side} num_frames={frames}: "
+            "prepare again, or change model.document.image.image_size and model.num_frames"
+        )
+
+
+def _tokenizer(settings: FitSettings, corpus: PreparedCorpus) -> Tokenizer:
+    if settings.tokenizer.folder is not None:
+        return Tokenizer.load(settings.tokenizer.folder)
+    return Tokenizer.train(
+        _texts(corpus), vocab_size=settings.tokenizer.vocab_size, min_count=settings.tokenizer.min_count
+    )
+
+
+def _texts(corpus: PreparedCorpus) -> Iterator[str]:
+    seen = 0
+    for number in range(len(corpus.row_groups)):
+        for video in corpus.read_row_group(number):
+            yield from video.texts.values()
+            seen += sum(len(text) for text in video.texts.values())
+        if seen > _TOKENIZER_CHARS:
+            return
+
+
+def _run_hash(settings: FitSettings, corpus: PreparedCorpus) -> str:
+    """Hash what decides the result: settings but for the folder's name and how often to report, and all data."""
+    dump = settings.model_dump(mode="json")
+    for name in ("dir", "save_every", "validate_every", "log_every"):
+        del dump["run"][name]
+    data = settings.data
+    files = [data.interactions, data.judgments, data.val_judgments, data.videos, *data.holdout]
+    hashes = [hash_file(path).encode() for path in files if path is not None]
+    return hash_bytes(json.dumps(dump, sort_keys=True).encode(), corpus.content_hash.encode(), *hashes)
+
+
+def _has_ended(folder: Path, run_hash: str) -> bool:
+    ended = folder / "fingerprints.json"
+    if not ended.is_file():
+        return False
+    if json.loads(ended.read_bytes()).get("run_hash") != run_hash:
+        raise ConfigError(f"{folder}: holds a finished run with other settings or data; give another run.dir")
+    return True
+
+
+def _write_fingerprints(folder: Path, model: MatchModel, tokenizer: Tokenizer, run_hash: str) -> None:
+    spaces = {space.name: space.fingerprint for space in model_spaces(model, tokenizer)}
+    write_json(folder / "fingerprints.json", {"run_hash": run_hash, "spaces": spaces})
+
+
+def _as_yaml(settings: FitSettings) -> bytes:
+    text: str = yaml.safe_dump(settings.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
+    return text.encode()
