@@ -1,0 +1,71 @@
+"""Opening an untrusted video with PyAV: one demuxer, local files only, limits checked in the header."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmsearch.data.media import MediaLimits
+from mmsearch.errors import MediaError
+from mmsearch.extras import require
+
+
+class Clock:
+    """Processor seconds of this process, with a limit."""
+
+    def __init__(self, max_cpu_s: float) -> None:
+        self._end, self._max = time.process_time() + max_cpu_s, max_cpu_s
+
+    def check(self) -> None:
+        """Raise `MediaError` (`too_slow`) when the limit is spent."""
+        if time.process_time() > self._end:
+            raise MediaError("too_slow", f"more than {self._max:g} processor seconds")
+
+
+@contextmanager
+def open_video(path: Path, demuxer: str, limits: MediaLimits) -> Iterator[tuple[Any, Any]]:
+    """Open a local file by one demuxer; give the container and its first video stream, checked against the limits.
+
+    Raises:
+        MediaError: `no_video_stream`, `too_many_pixels`, `too_long`, `damaged`; also for whatever FFmpeg raises inside
+            the `with` block.
+    """
+    av = require("av", extra="video")
+    av.logging.set_level(av.logging.PANIC)  # what is wrong comes as exceptions and flags
+    options = {"protocol_whitelist": "file", "format_whitelist": demuxer}
+    try:
+        with av.open(f"file:{path.resolve()}", format=demuxer, options=options, metadata_errors="replace") as container:
+            stream = _first_video(path, container)
+            _check_header(path, container, stream, limits)
+            stream.codec_context.options = {"max_pixels": str(limits.max_video_pixels)}
+            stream.codec_context.thread_count = 1
+            yield container, stream
+    except (MediaError, MemoryError):
+        raise
+    except Exception as error:  # PyAV raises FFmpegError, and also IndexError, ValueError, UnicodeDecodeError, …
+        raise MediaError("damaged", f"{path}: {type(error).__name__}: {error}") from error
+
+
+def _first_video(path: Path, container: Any) -> Any:
+    for stream in container.streams.video:
+        if not stream.disposition & stream.disposition.attached_pic:  # the cover of a song
+            return stream
+    raise MediaError("no_video_stream", f"{path}: it holds no video")
+
+
+def _check_header(path: Path, container: Any, stream: Any, limits: MediaLimits) -> None:
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > limits.max_video_pixels:
+        raise MediaError("too_many_pixels", f"{path}: {width} x {height}, the limit is {limits.max_video_pixels:,}")
+    lengths = [container.duration / 1e6] if container.duration else []
+    lengths += [float(stream.duration * stream.time_base)] if stream.duration else []
+    check_length(path, max(lengths, default=0.0), limits)
+
+
+def check_length(path: Path, seconds: float, limits: MediaLimits) -> None:
+    """Raise `MediaError` (`too_long`) for a video of so many seconds."""
+    if seconds > limits.max_duration_s:
+        raise MediaError("too_long", f"{path}: {seconds:,.0f} s, the limit is {limits.max_duration_s:,.0f} s")
