@@ -160,6 +160,14 @@ def test_damaged_parquet_is_a_table_error(tmp_path: Path, cut: int) -> None:
         list(tables.read_videos(path))
 
 
+def good_ids(path: Path, rejected: Path) -> list[str] | None:
+    """Give the ids of the good rows; None when the whole table was refused by a TableError."""
+    try:
+        return [video.doc_id for video in tables.read_videos(path, on_error="quarantine", rejected=rejected)]
+    except TableError:
+        return None
+
+
 def test_random_bytes_give_rows_or_table_errors(tmp_path: Path) -> None:
     rng = random.Random(0)
     seed = b'doc_id,title\n"a","b ""c"""\nd,\n{"doc_id": "e", "frames": ["x"]}\n'
@@ -169,10 +177,8 @@ def test_random_bytes_give_rows_or_table_errors(tmp_path: Path) -> None:
             data[rng.randrange(len(data))] = rng.randrange(256)
         path = tmp_path / f"t{rng.choice(['.csv', '.jsonl', '.tsv'])}"
         path.write_bytes(bytes(data))
-        try:
-            list(tables.read_videos(path, on_error="quarantine", rejected=tmp_path / "r"))
-        except TableError as error:
-            assert str(path) in str(error), trial
+        ids = good_ids(path, tmp_path / "r")
+        assert ids is None or len(ids) == len(set(ids)), trial
 
 
 def test_seen_ids_agree_with_a_dict() -> None:
