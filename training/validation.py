@@ -10,7 +10,8 @@ from mmsearch.data.prepared import PreparedCorpus
 from torch import Tensor
 
 from mmsearch.matching import mean_code
-from mmsearch.metrics.pnr import pnr
+from mmsearch.metrics.pnr import count_pairs, pnr
+from mmsearch.metrics.scored import Scored
 from mmsearch.models.document import SPACES
 from mmsearch.models.inputs import DocumentInputs, InputMaker
 from mmsearch.models.match import MatchModel
@@ -33,7 +34,9 @@ class Validation:
         rows = np.concatenate(judged.rows)
         self._distinct, self._place = np.unique(rows, return_inverse=True)
         self._query_of = np.repeat(np.arange(len(judged.queries)), [len(r) for r in judged.rows])
-        self._grades = np.concatenate(judged.grades)
+        names = [judged.queries[i] for i in self._query_of]
+        doc_ids = [corpus.doc_ids[row] for row in rows]
+        self._judged = Scored.from_columns(names, doc_ids, np.concatenate(judged.grades), np.zeros(len(rows)))
 
     @torch.inference_mode()
     def __call__(self, model: MatchModel) -> dict[str, float]:
@@ -51,8 +54,8 @@ class Validation:
 
     def _pnr(self, query: Tensor, video: Tensor, present: Tensor) -> float:
         score = (query[self._query_of] * video[self._place]).sum(-1)
-        score = torch.where(present[self._place], score, float("nan")).float().cpu()
-        return float(pnr(self._query_of, self._grades, score.numpy()).value)
+        score = torch.where(present[self._place], score, float("nan")).double().cpu()
+        return pnr(count_pairs(self._judged.with_scores(score.numpy())))
 
     def _embed_videos(self, model: MatchModel) -> dict[str, tuple[Tensor, Tensor]]:
         chunks = [model.document(inputs) for inputs in self._inputs(model.device)]

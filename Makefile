@@ -1,0 +1,47 @@
+# `make demo` and `make test` need nothing but Python 3.11+ and pip: they make the virtual environment themselves.
+PYTHON ?= python3.11
+VENV   ?= .venv
+RUN    ?= runs/demo
+BIN    := $(VENV)/bin
+# the environment is made anew from these files whenever one of them changes
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit lint format bench clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there; name yours: make PYTHON=python3 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,decord,dev]'
+	@touch $@
+
+demo: $(READY)  ## make a small world of videos, prepare, train, refresh, evaluate, search (a few minutes)
+	$(BIN)/mmsearch demo --out $(RUN)/world
+	$(BIN)/mmsearch prepare $(RUN)/world/videos.jsonl --out $(RUN)/corpus configs/prepare/demo.yaml
+	$(BIN)/python -m training fit configs/train/demo.yaml run.dir=$(RUN)/model
+	$(BIN)/python -m serving refresh --model $(RUN)/model --corpus $(RUN)/corpus --index $(RUN)/index --single-modalities
+	$(BIN)/mmsearch evaluate --index $(RUN)/index --judgments $(RUN)/world/judgments_test.jsonl
+
+test: $(READY) lint unit  ## lint, type check, and run the tests
+
+lint: $(READY)
+	$(BIN)/ruff check mmsearch training serving tests
+	$(BIN)/ruff format --check mmsearch training serving tests
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+
+unit: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+format: $(READY)  ## format the code
+	$(BIN)/ruff check --fix mmsearch training serving tests
+	$(BIN)/ruff format mmsearch training serving tests
+
+bench: $(READY)  ## run every benchmark; each prints one JSON object last
+	@for script in tests/benchmark/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:  ## remove what the demo made
+	rm -rf $(RUN)
