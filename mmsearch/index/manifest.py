@@ -15,7 +15,7 @@ from mmsearch.types import Space
 Dtype = Literal["float16", "float32"]
 
 _MAX_BYTES = 16 << 20
-_SPACE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+_SPACE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 def _inside(path: str) -> str:
@@ -30,7 +30,7 @@ class _Stored(BaseModel):
 
 
 class StoredSpace(_Stored):
-    """A space as it is stored; its name is part of file names, so it is letters, digits, `_` and `-`."""
+    """A space as it is stored; its name is part of file names, so it is letters, digits, `.`, `_` and `-`."""
 
     name: Annotated[str, Field(pattern=_SPACE_NAME)]
     dim: Annotated[int, Field(ge=1, le=1 << 16)]

@@ -1,1 +1,7 @@
-""""""
+"""Online scoring: rank features of a query and its candidates. No torch."""
+
+from mmsearch.scoring.features import RankFeatures
+from mmsearch.scoring.query_encoder import OnnxQueryEncoder
+from mmsearch.scoring.scorer import FeatureScorer
+
+__all__ = ["FeatureScorer", "OnnxQueryEncoder", "RankFeatures"]
