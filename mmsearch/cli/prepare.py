@@ -1,7 +1,55 @@
-"""mmsearch prepare"""
+"""mmsearch prepare: decode the pictures and videos of a table once, for training and refresh."""
 
-EXAMPLES = ""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLES = """
+**Examples**
+
+`mmsearch prepare videos.jsonl --out runs/corpus`
+
+`mmsearch prepare videos.csv --out runs/corpus configs/prepare/default.yaml num_frames=12 on_bad_media=drop_modality`
+
+`mmsearch prepare runs/demo/world/videos.jsonl --out runs/demo/corpus configs/prepare/demo.yaml`
+"""
 
 
-def run() -> None:
-    """(placeholder; its helper writes it)"""
+def run(
+    videos: Annotated[Path, typer.Argument(help="The videos table: CSV, JSONL or Parquet.")],
+    out: Annotated[Path, typer.Option(help="Folder of the prepared corpus; an interrupted run goes on in it.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CONFIG] [KEY=VALUE]...", help="A YAML file of PrepareSettings, then overrides."),
+    ] = None,
+) -> None:
+    """Decode covers and evenly spaced frames once, resize them, and store them with the texts as a prepared corpus.
+
+    What cannot be used is listed with a reason in rejected.jsonl, and the exit code is then 5. The same command
+    finishes a killed run, and redoes only what changed in the table, the files or the settings.
+    """
+    from mmsearch.config import load_settings
+    from mmsearch.data.prepare import REJECTED, REJECTED_ROWS, prepare
+    from mmsearch.data.prepare_settings import PrepareSettings
+    from mmsearch.errors import PartialResultError
+
+    words = settings or []
+    config = Path(words[0]) if words and "=" not in words[0] else None
+    summary = prepare(videos, out, load_settings(PrepareSettings, config, words[1:] if config else words))
+    typer.echo(f"videos\t{summary.num_videos}")
+    typer.echo(f"reused rows\t{summary.num_reused}")
+    for modality, count in summary.modalities.items():
+        typer.echo(f"{modality}\t{count}")
+    for reason, count in summary.rejected.items():
+        typer.echo(f"rejected: {reason}\t{count}")
+    problems = []
+    if summary.rejected:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in summary.rejected.items())
+        problems.append(f"{sum(summary.rejected.values())} rejections ({reasons}) are listed in {out / REJECTED}")
+    if summary.num_bad_rows:
+        problems.append(f"{summary.num_bad_rows} bad rows of the table are listed in {out / REJECTED_ROWS}")
+    if problems:
+        raise PartialResultError(f"{summary.num_videos} videos are prepared; {'; '.join(problems)}")

@@ -1,0 +1,169 @@
+"""Preparing a corpus: every picture and video is decoded once, resized and stored; training and refresh read that."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from mmsearch.data.manifest import SHARDS, Manifest
+from mmsearch.data.prepare_plan import ShardPlan, ShardResult, plan_shards, remove_strays, stored_result
+from mmsearch.data.prepare_settings import PrepareSettings
+from mmsearch.data.prepare_video import Preparation, Rejection, VideoPreparer
+from mmsearch.data.shard_builder import ShardBuilder
+from mmsearch.data.tables import read_videos
+from mmsearch.errors import DataError
+from mmsearch.files import hash_file, write_bytes
+from mmsearch.logs import ProgressBar, progress
+from mmsearch.types import Video
+from mmsearch.workers import Pool
+
+REJECTED = "rejected.jsonl"
+REJECTED_ROWS = "rejected_rows.jsonl"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to.
+
+    Args:
+        num_rows: good rows of the table.
+        num_videos: videos in the corpus.
+        num_reused: rows whose stored result of an earlier run was kept.
+        num_bad_rows: rows of the table that were put aside.
+        rejected: number of rejections by reason.
+        modalities: number of videos that have each modality.
+    """
+
+    num_rows: int
+    num_videos: int
+    num_reused: int
+    num_bad_rows: int
+    rejected: dict[str, int] = field(default_factory=dict)
+    modalities: dict[str, int] = field(default_factory=dict)
+
+
+def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
+    """Prepare the videos of a table.
+
+    `out` then holds `corpus.json`, `shards/` and `rejected.jsonl` (one line a rejection: doc_id, modality, reason,
+    detail; in the order of the table). A shard is kept when its rows, its files (by size and time of change) and the
+    settings are what they were; so a killed run goes on where it was, and comes to the same bytes. The corpus that was
+    there before stays readable until the new one is complete.
+
+    Raises:
+        TableError: a row of the table is bad (`on_error: stop`).
+        DataError: another run writes to `out`.
+    """
+    workers = settings.num_workers or os.cpu_count() or 1
+    limits = settings.limits
+    (out / SHARDS).mkdir(parents=True, exist_ok=True)
+    rejected_rows = out / REJECTED_ROWS if settings.on_error == "quarantine" else None
+    with ExitStack() as stack:
+        stack.enter_context(_only_writer(out))
+        pool: Pool[Video, Preparation] = stack.enter_context(
+            Pool(
+                VideoPreparer(settings),
+                num_workers=workers,
+                timeout_s=limits.max_wall_s,
+                max_bytes=limits.max_memory_bytes,
+            )
+        )
+        bar = stack.enter_context(progress("prepare", _count_rows(table), unit="videos"))
+        videos = read_videos(table, on_error=settings.on_error, rejected=rejected_rows)
+        job = _Job(out, settings, bar)
+        job.run(pool, videos)
+        return job.publish(table, _count_lines(rejected_rows) if rejected_rows else 0)
+
+
+class _Job:
+    """One run: plans shards as the table is read, fills them as outcomes come, and publishes the manifest."""
+
+    def __init__(self, out: Path, settings: PrepareSettings, bar: ProgressBar) -> None:
+        self._out, self._settings, self._bar = out, settings, bar
+        self._under_way: deque[ShardPlan] = deque()
+        self._results: dict[int, ShardResult] = {}
+        self._stems: set[str] = set()
+        self._reused = 0
+
+    def run(self, pool: Pool[Video, Preparation], videos: Iterable[Video]) -> None:
+        outcomes = pool.imap(self._unprepared(videos))
+        for first in outcomes:
+            plan = self._under_way[0]
+            with ShardBuilder(self._out, plan, self._settings.row_group_size) as builder:
+                builder.add(first)
+                self._bar.advance()
+                while not builder.is_full:
+                    builder.add(next(outcomes))
+                    self._bar.advance()
+            result = self._results[plan.number] = builder.result()
+            result.write(self._out, plan.stem)
+            self._under_way.popleft()
+
+    def _unprepared(self, videos: Iterable[Video]) -> Iterator[Video]:
+        """Give the rows of the shards that no earlier run prepared."""
+        for plan in plan_shards(videos, self._settings):
+            self._stems.add(plan.stem)
+            stored = stored_result(self._out, plan)
+            if stored is not None:
+                self._results[plan.number] = stored
+                self._reused += len(plan.rows)
+                self._bar.advance(len(plan.rows))
+                continue
+            self._under_way.append(plan)
+            yield from plan.rows
+
+    def publish(self, table: Path, num_bad_rows: int) -> Summary:
+        results = [self._results[number] for number in sorted(self._results)]
+        rejections = [rejection for result in results for rejection in result.rejections]
+        modalities = sum((Counter(result.modalities) for result in results), Counter[str]())
+        shards = tuple(result.shard for result in results if result.shard is not None)
+        summary = Summary(
+            num_rows=sum(result.num_rows for result in results),
+            num_videos=sum(shard.rows for shard in shards),
+            num_reused=self._reused,
+            num_bad_rows=num_bad_rows,
+            rejected=dict(sorted(Counter(rejection.reason for rejection in rejections).items())),
+            modalities=dict(sorted(modalities.items())),
+        )
+        counts = {key: value for key, value in asdict(summary).items() if key != "num_reused"}
+        write_bytes(self._out / REJECTED, b"".join(_line(rejection) for rejection in rejections))
+        source = {"path": str(table.resolve()), "bytes": table.stat().st_size, "checksum": hash_file(table)}
+        Manifest(self._settings, shards, counts, source).write(self._out)
+        remove_strays(self._out, self._stems)
+        return summary
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Hold the folder for this run; the lock goes with the process, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise DataError(f"{folder}: another run prepares into this folder; wait for it, or choose another") from error
+    finally:
+        os.close(descriptor)
+
+
+def _line(rejection: Rejection) -> bytes:
+    return json.dumps(asdict(rejection), ensure_ascii=False).encode() + b"\n"
+
+
+def _count_rows(table: Path) -> int | None:
+    """Give the number of rows for the progress bar, where it is cheap to know."""
+    return _count_lines(table) if table.suffix in (".jsonl", ".ndjson") and table.is_file() else None
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))

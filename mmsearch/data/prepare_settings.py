@@ -1,0 +1,43 @@
+"""The settings of `mmsearch prepare`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mmsearch.config import Settings
+from mmsearch.data.decoders import DecoderName
+from mmsearch.data.images import Fit
+from mmsearch.data.media import MediaLimits
+
+
+class PrepareSettings(Settings):
+    """How a videos table becomes a prepared corpus."""
+
+    num_frames: int = Field(8, ge=1, le=1024)
+    """Frames of every video: those at the centres of so many equal parts."""
+    image_size: int = Field(224, ge=8, le=4096)
+    """Edge of the square that every picture becomes, in pixels."""
+    fit: Fit = "squash"
+    """How it becomes a square: `squash` changes proportions, `crop` keeps the centre, `pad` adds black bars."""
+    jpeg_quality: int = Field(90, ge=1, le=95)
+    """Quality of the stored pictures."""
+    decoder: DecoderName = "pyav"
+    """Video library. All give the same frames; `pyav` reads every container."""
+    num_workers: int | None = Field(None, ge=1)
+    """Processes that decode; null = one for each processor. The result does not depend on it."""
+    shard_size: int = Field(1024, ge=1)
+    """Rows of the table that go into one file, and that are done again when a run was interrupted within them."""
+    row_group_size: int = Field(64, ge=1)
+    """Videos that are read together."""
+    on_error: Literal["stop", "quarantine"] = "stop"
+    """Bad rows of the table: end the run, or list them in `rejected_rows.jsonl`."""
+    on_bad_media: Literal["reject", "drop_modality"] = "reject"
+    """A broken file: leave its video out, or keep the video without that modality. Both are listed."""
+    limits: MediaLimits = MediaLimits()
+    """What one file may cost."""
+
+    def for_record(self) -> dict[str, Any]:
+        """Give the settings that the result depends on, as JSON values."""
+        return self.model_dump(mode="json", exclude={"num_workers"})

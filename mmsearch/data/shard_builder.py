@@ -1,0 +1,68 @@
+"""Filling one shard of a prepared corpus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from mmsearch.data.manifest import SHARDS, Shard
+from mmsearch.data.prepare_plan import ShardPlan, ShardResult
+from mmsearch.data.prepare_video import Preparation, Rejection
+from mmsearch.data.shards import ShardWriter
+from mmsearch.files import hash_file, replacing
+from mmsearch.workers import Outcome
+
+
+class ShardBuilder:
+    """Fills the file of one shard with the outcomes of its rows, in order; the file gets its name when it is whole."""
+
+    def __init__(self, out: Path, plan: ShardPlan, row_group_size: int) -> None:
+        self._plan = plan
+        self._path = out / SHARDS / f"{plan.stem}.parquet"
+        self._row_group_size = row_group_size
+        self._taken = 0
+        self._rejections: list[Rejection] = []
+        self._modalities: Counter[str] = Counter()
+        self._shard: Shard | None = None
+
+    def __enter__(self) -> Self:
+        self._files = ExitStack()
+        self._beside = self._files.enter_context(replacing(self._path))
+        self._writer = self._files.enter_context(ShardWriter(self._beside, self._row_group_size))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self._writer.flush()
+        self._files.__exit__(*error)  # type: ignore[arg-type]
+        if error[0] is not None:
+            return
+        if self._writer.rows == 0:
+            self._path.unlink(missing_ok=True)
+        else:
+            size = self._path.stat().st_size
+            self._shard = Shard(self._path.name, self._writer.rows, size, hash_file(self._path), self._writer.key)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every row of the plan was added."""
+        return self._taken == len(self._plan.rows)
+
+    def add(self, outcome: Outcome[Preparation]) -> None:
+        """Add the outcome of the next row."""
+        doc_id = self._plan.rows[self._taken].doc_id
+        self._taken += 1
+        if outcome.value is None:
+            reason = "unknown" if outcome.failure is None else outcome.failure.value
+            self._rejections.append(Rejection(doc_id, None, reason, outcome.detail))
+            return
+        self._rejections += outcome.value.rejections
+        if outcome.value.video is not None:
+            self._writer.add(outcome.value.video)
+            self._modalities.update(modality.value for modality in outcome.value.video.hashes)
+
+    def result(self) -> ShardResult:
+        """Give what the shard came to, after the `with` block."""
+        return ShardResult(self._plan.key, self._taken, self._shard, dict(self._modalities), tuple(self._rejections))
