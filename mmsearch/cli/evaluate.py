@@ -1,7 +1,160 @@
-"""mmsearch evaluate"""
+"""mmsearch evaluate: PNR, NDCG and other measures on human grades."""
 
-EXAMPLES = ""
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmsearch.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from mmsearch.metrics.inputs import Input
+    from mmsearch.metrics.join import Duplicates, Grades
+    from mmsearch.metrics.report import Measured
+
+EXAMPLES = """
+The rank features of an index, on the grades of a table:
+
+`mmsearch evaluate --index index --judgments judgments_test.jsonl`
+
+A file with grades and scores (JSON Lines, TSV, Parquet, or as the public CBVS files), PNR by pair of grades:
+
+`mmsearch evaluate --scored inference_result.txt --by grade`
+
+Runs of two models on the same judgments, as JSON:
+
+`mmsearch evaluate --qrels test.qrels --run a.run --run b.run --metrics pnr,ndcg_exp@10,mrr --json`
+"""
+
+MAX_PIPE_WIDTH = 400
 
 
-def run() -> None:
-    """(placeholder; its helper writes it)"""
+class By(StrEnum):
+    """What to break results down by."""
+
+    GRADE = "grade"
+    GROUP = "group"
+
+
+class Repeats(StrEnum):
+    """What to do with repeated judgments."""
+
+    ALL = "all"
+    FIRST = "first"
+
+
+def run(
+    index: Annotated[Path | None, typer.Option(help="Forward index whose rank features are measured.")] = None,
+    judgments: Annotated[Path | None, typer.Option(help="Table of human grades, for --index.")] = None,
+    scored: Annotated[Path | None, typer.Option(help="File with query, doc_id, grade and score.")] = None,
+    qrels: Annotated[Path | None, typer.Option(help="File with query, doc_id and grade, for --run.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Option("--run", help="File with query, doc_id and score; may be repeated.")
+    ] = None,
+    aspect: Annotated[str, typer.Option(help="Aspect of the judgments, for --index.")] = "overall",
+    metrics: Annotated[str, typer.Option(help="Measures, commas between.")] = "pnr,ndcg_exp@10,map,recall@10",
+    relevant: Annotated[
+        int | None, typer.Option(min=1, help="Least grade that counts as relevant; 2, or 1 on a 0/1 scale.")
+    ] = None,
+    by: Annotated[By | None, typer.Option(help="Break down by pair of grades, or by the column 'group'.")] = None,
+    duplicates: Annotated[
+        Repeats, typer.Option(help="Repeated judgments: all count (as in the public CBVS script), or the first.")
+    ] = Repeats.ALL,
+    resamples: Annotated[int, typer.Option(min=1, max=1_000_000, help="Bootstrap samples of the queries.")] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure rank features, or the scores of any model, on human grades.
+
+    Prints a row for every feature or run: PNR with its 95 % interval (bootstrap over queries), NDCG and other measures.
+    Scores that are missing, NaN or infinite rank last, tied among themselves. They are counted, and so is all else that
+    is unusual in the input.
+    """
+    from mmsearch.metrics.inputs import run_inputs, scored_inputs
+    from mmsearch.metrics.measures import check_measures
+    from mmsearch.metrics.report import default_relevant, measure, report_json
+
+    measures = list(dict.fromkeys(name.strip() for name in metrics.split(",") if name.strip()))
+    check_measures(measures)
+    grouped = by is By.GROUP
+    repeats: Duplicates = "first" if duplicates is Repeats.FIRST else "all"
+    match (index, judgments, scored, qrels, runs or None):
+        case (Path() as folder, Path() as table, None, None, None) if not grouped:
+            kind, inputs = "feature", _index_inputs(folder, table, aspect, repeats)
+        case (None, None, Path() as file, None, None):
+            kind, inputs = "run", scored_inputs(file, duplicates=repeats, grouped=grouped)
+        case (None, None, None, Path() as file, list() as files):
+            kind, inputs = "run", run_inputs(file, files, duplicates=repeats, grouped=grouped)
+        case _:
+            raise ConfigError(
+                "give --index and --judgments, or --scored, or --qrels and --run; --by group works with the last two"
+            )
+    least = relevant or default_relevant(inputs)
+    pairs = by is By.GRADE
+    measured = measure(inputs, measures, relevant=least, grade_pairs=pairs, resamples=resamples, seed=seed)
+    if as_json:
+        settings = {"relevant": least, "duplicates": repeats, "resamples": resamples, "seed": seed}
+        typer.echo(json.dumps({f"{kind}s": report_json(measured)} | settings, ensure_ascii=False))
+    else:
+        _print(measured, kind, f"relevant: grade {least} or more")
+
+
+def _index_inputs(index: Path, judgments: Path, aspect: str, duplicates: Duplicates) -> list[Input]:
+    """Score every judged pair with every feature of the index."""
+    import numpy as np
+
+    from mmsearch import logs
+    from mmsearch.metrics.inputs import feature_inputs
+    from mmsearch.scoring import FeatureScorer
+
+    grades = _grades(judgments, aspect)
+    scorer = FeatureScorer.open(index)
+
+    with logs.progress("score", None, unit="queries") as bar:
+
+        def score(query: str, doc_ids: Sequence[str]) -> dict[str, np.ndarray]:
+            bar.advance()
+            features = scorer.score(query, doc_ids)
+            values = np.where(features.missing, np.nan, features.values)
+            return dict(zip(features.names, values.T, strict=True))
+
+        return feature_inputs(grades, score, duplicates=duplicates)
+
+
+def _grades(judgments: Path, aspect: str) -> Grades:
+    from mmsearch.data.tables import read_judgments
+    from mmsearch.metrics.join import Grades
+
+    rows = list(read_judgments(judgments))
+    chosen = [row for row in rows if row.aspect == aspect]
+    if not chosen:
+        found = ", ".join(sorted({row.aspect for row in rows})) or "nothing"
+        raise DataError(f"{judgments}: there is no judgment of the aspect '{aspect}'; there is: {found}")
+    return Grades([r.query for r in chosen], [r.doc_id for r in chosen], [r.grade for r in chosen], [])
+
+
+def _print(measured: Sequence[Measured], kind: str, note: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from mmsearch.metrics.report import oddity_lines, report_tables
+
+    console = Console()
+    if not console.is_terminal:  # cut to the width of a pipe, a table would lose its numbers
+        console = Console(width=MAX_PIPE_WIDTH)
+    for head, rows in report_tables(measured, kind):
+        table = Table()
+        for column, name in enumerate(head):
+            table.add_column(name, justify="left" if column == 0 else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        console.print(table)
+    typer.echo(note)
+    for line in oddity_lines(measured):
+        typer.echo(f"note: {line}")

@@ -87,10 +87,3 @@ class Scored:
         """Give the same rows under other scores, [N] in the order of this table."""
         usable = np.where(np.isfinite(scores), scores, UNSCORED).astype(np.float64)
         return Scored(self.queries, self.query, self.doc_ids, self.grades, usable)
-
-    def select(self, rows: Bools) -> Scored:
-        """Give the rows that are True; queries without a row left are gone."""
-        kept, query = np.unique(self.query[rows], return_inverse=True)
-        queries = tuple(self.queries[i] for i in kept)
-        docs = tuple(self.doc_ids[i] for i in np.flatnonzero(rows))
-        return Scored(queries, query.astype(np.int64), docs, self.grades[rows], self.scores[rows])

@@ -1,0 +1,107 @@
+"""What is evaluated: a scored table for every run or feature, as a whole and by group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmsearch.errors import ConfigError
+from mmsearch.metrics.files import read_grades, read_run, read_scored
+from mmsearch.metrics.join import Duplicates, Grades, beside, join, judged_rows
+from mmsearch.metrics.scored import Float64, Scored
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A scored table.
+
+    Args:
+        name: of the run or feature.
+        group: of the rows; None = all rows.
+        scored: the rows.
+        oddities: what was unusual, by the names in `mmsearch.metrics.join.ODDITIES`.
+    """
+
+    name: str
+    group: str | None
+    scored: Scored
+    oddities: dict[str, int]
+
+
+def scored_inputs(path: Path, *, duplicates: Duplicates = "all", grouped: bool = False) -> list[Input]:
+    """Give the table of a file with grades and scores; with `grouped`, the table of each group too.
+
+    Raises:
+        TableError: the file cannot be used.
+        ConfigError: groups are asked for and there is no column `group`.
+    """
+    grades, scores = read_scored(path)
+    found = []
+    for group, rows in _parts(path, grades, grouped):
+        part, kept, odd = _judged(grades, rows, duplicates)
+        scored, more = beside(part, [scores[i] for i in kept])
+        found.append(Input(path.stem, group, scored, odd | more))
+    return found
+
+
+def run_inputs(
+    qrels: Path, runs: Sequence[Path], *, duplicates: Duplicates = "all", grouped: bool = False
+) -> list[Input]:
+    """Give the table of every run over the same judgments; with `grouped`, the tables of each group too.
+
+    All tables of a group hold the same judged queries in the same order, so that they can be compared in pairs. Errors
+    as in `scored_inputs`.
+    """
+    grades = read_grades(qrels)
+    stems = [path.stem for path in runs]
+    found = []
+    for path in runs:
+        name = path.stem if stems.count(path.stem) == 1 else str(path)
+        run = read_run(path)
+        for group, rows in _parts(qrels, grades, grouped):
+            part, _, odd = _judged(grades, rows, duplicates)
+            scored, more = join(part, run)
+            found.append(Input(name, group, scored, odd | more))
+    return found
+
+
+def feature_inputs(
+    grades: Grades, score: Callable[[str, Sequence[str]], Mapping[str, Float64]], *, duplicates: Duplicates = "all"
+) -> list[Input]:
+    """Give the table of every rank feature over the same judgments.
+
+    Args:
+        grades: the judgments.
+        score: gives the values of every feature by name for a query and its documents, [docs]; NaN where missing. It
+            must give the same features for every query.
+        duplicates: what to do with repeated judgments.
+    """
+    part, _, odd = _judged(grades, range(len(grades.queries)), duplicates)
+    table = Scored.from_columns(part.queries, part.doc_ids, part.grades, np.full(len(part.queries), np.nan))
+    ends = [*table.starts[1:], len(table)]
+    parts = [
+        score(query, table.doc_ids[start:end])
+        for query, start, end in zip(table.queries, table.starts, ends, strict=True)
+    ]
+    found = []
+    for name in parts[0]:
+        values = np.concatenate([part[name] for part in parts]).astype(np.float64)
+        missing = {"missing_scores": int(np.isnan(values).sum())}
+        found.append(Input(name, None, table.with_scores(values), odd | missing))
+    return found
+
+
+def _parts(path: Path, grades: Grades, grouped: bool) -> list[tuple[str | None, Sequence[int]]]:
+    if grouped and not grades.groups:
+        raise ConfigError(f"{path}: results by group need a column 'group' in the judgments, and there is none")
+    groups = grades.rows_by_group() if grouped else {}
+    return [(None, range(len(grades.queries))), *groups.items()]
+
+
+def _judged(grades: Grades, rows: Sequence[int], duplicates: Duplicates) -> tuple[Grades, list[int], dict[str, int]]:
+    part = grades.take(rows)
+    kept, oddities = judged_rows(part, duplicates)
+    return part.take(kept), [rows[i] for i in kept], oddities

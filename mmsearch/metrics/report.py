@@ -1,0 +1,100 @@
+"""The report of `mmsearch evaluate`: every input measured, as JSON and as tables of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmsearch.metrics.inputs import Input
+from mmsearch.metrics.join import ODDITIES
+from mmsearch.metrics.measures import Table
+from mmsearch.metrics.results import Evaluation, Result, by_grade, evaluate
+from mmsearch.metrics.tables import as_json, grade_rows, measure_rows, result_json
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An input and its measures; `grades` is empty unless it was asked for."""
+
+    source: Input
+    evaluation: Evaluation
+    grades: list[Result]
+
+
+def default_relevant(inputs: Sequence[Input]) -> int:
+    """Give the least relevant grade where none was named: 2, or 1 when no grade is above 1."""
+    return 2 if max(int(one.scored.grades.max(initial=0)) for one in inputs) >= 2 else 1
+
+
+def measure(
+    inputs: Sequence[Input],
+    measures: Sequence[str],
+    *,
+    relevant: int,
+    grade_pairs: bool = False,
+    resamples: int = 1_000,
+    seed: int = 0,
+) -> list[Measured]:
+    """Measure every input.
+
+    Args:
+        inputs: the scored tables.
+        measures: names, see `mmsearch.metrics.measures`.
+        relevant: least grade that counts as relevant.
+        grade_pairs: give the PNR of every pair of grades too.
+        resamples: bootstrap samples of the queries.
+        seed: of the bootstrap.
+
+    Raises:
+        ConfigError: a measure cannot take the grades of an input.
+    """
+    found = []
+    for one in inputs:
+        table = Table(one.scored, relevant=relevant)
+        label = one.name if one.group is None else f"{one.name} / {one.group}"
+        evaluation = evaluate(label, table, measures, resamples=resamples, seed=seed)
+        grades = by_grade(table, resamples=resamples, seed=seed) if grade_pairs else []
+        found.append(Measured(one, evaluation, grades))
+    return found
+
+
+def report_json(measured: Sequence[Measured]) -> dict[str, Any]:
+    """Give the measures by name of run or feature; `groups` and `by_grade` stand inside where they were asked for."""
+    report: dict[str, Any] = {}
+    for one in measured:
+        value = as_json(one.evaluation) | {"oddities": one.source.oddities}
+        if one.grades:
+            value["by_grade"] = {result.name: result_json(result) for result in one.grades}
+        if one.source.group is None:
+            report[one.source.name] = value
+        else:
+            report[one.source.name].setdefault("groups", {})[one.source.group] = value
+    return report
+
+
+def report_tables(measured: Sequence[Measured], kind: str) -> list[tuple[list[str], list[list[str]]]]:
+    """Give tables of text, each a head and rows: the measures, and the pairs of grades where asked for."""
+    tables = [measure_rows([one.evaluation for one in measured], kind)]
+    with_grades = [one for one in measured if one.grades]
+    if with_grades:
+        head, _ = grade_rows("", [])
+        rows = [row for one in with_grades for row in grade_rows(one.evaluation.name, one.grades)[1]]
+        tables.append(([kind, *head[1:]], rows))
+    return tables
+
+
+def oddity_lines(measured: Sequence[Measured]) -> list[str]:
+    """Say what was unusual in the inputs, a line for each kind."""
+    wholes = [one.source for one in measured if one.source.group is None]
+    lines = []
+    for name, meaning in ODDITIES.items():
+        found = {source.name: source.oddities.get(name, 0) for source in wholes}
+        if len(set(found.values())) == 1:
+            found = {"": next(iter(found.values()))}
+        numbers = ", ".join(
+            f"{source}: {count:,}" if source else f"{count:,}" for source, count in found.items() if count
+        )
+        if numbers:
+            lines.append(f"{numbers} {meaning}")
+    return lines
