@@ -1,0 +1,68 @@
+"""The door of `python -m serving`."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmsearch import logs
+
+app = typer.Typer(
+    name="python -m serving",
+    help="Serve a trained model: embed a corpus and publish it as a forward index.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+_EXAMPLES = """**Examples**
+
+`python -m serving refresh --model runs/match --corpus corpus --index index`
+
+`python -m serving refresh --model runs/match --corpus corpus --index index --set batch_size=256 --set device=cuda`
+"""
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug messages.")] = False,
+) -> None:
+    """Set up logging for every verb."""
+    logs.set_up(verbose=debug)
+
+
+@app.command(epilog=_EXAMPLES)
+def refresh(
+    model: Annotated[Path, typer.Option(help="Folder of a trained model.")],
+    corpus: Annotated[Path, typer.Option(help="Folder of a prepared corpus.")],
+    index: Annotated[Path, typer.Option(help="Folder of the forward index; made when it does not exist.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file of refresh settings.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, above those of the file.")
+    ] = None,
+) -> None:
+    """Embed a corpus and publish the vectors, with the query tower, as the next generation of an index.
+
+    Prints the name of the generation that is served then. A refresh that was killed goes on where it was; one that
+    has nothing to do publishes nothing.
+    """
+    from mmsearch.config import load_settings
+    from mmsearch.data.prepared import PreparedCorpus
+    from mmsearch.models import export_query_tower, load_document_encoder
+    from serving.refresh import refresh as run
+    from serving.settings import RefreshSettings
+
+    settings = load_settings(RefreshSettings, config, overrides or [])
+    opened = PreparedCorpus.open(corpus)
+    singles = settings.single_modalities
+    encoder = load_document_encoder(model, settings.device, single_modalities=singles)
+    export = partial(export_query_tower, model, single_modalities=singles)
+    typer.echo(run(opened, encoder, export, index, settings))
+
+
+if __name__ == "__main__":
+    logs.exit_on_error(app, debug="--debug" in sys.argv)

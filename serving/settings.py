@@ -1,0 +1,22 @@
+"""Settings of a refresh."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mmsearch.config import Settings
+
+
+class RefreshSettings(Settings):
+    """How a corpus is embedded and stored. None of it but `dtype` and `single_modalities` changes what is served."""
+
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Videos embedded at once; halve it when the GPU runs out of memory."""
+    device: str = "auto"
+    """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """How vectors are stored. Half floats move a cosine by less than 0.001 and take half the room."""
+    single_modalities: bool = False
+    """Also store the content vector of each modality alone (`content.title` …): one more feature each."""
