@@ -1,7 +1,109 @@
-"""mmsearch search"""
+"""mmsearch search: recall by one space, with the features of what was found."""
 
-EXAMPLES = ""
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mmsearch.scoring import FeatureScorer, RankFeatures
+
+EXAMPLES = """**Examples**
+
+`mmsearch search --index index "red panda"`
+
+`mmsearch search --index index "大熊猫" --space cover -k 20 --videos videos.jsonl`
+"""
+
+_MAX_TITLE = 80
 
 
-def run() -> None:
-    """(placeholder; its helper writes it)"""
+class Format(StrEnum):
+    """How what was found is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def run(
+    query: Annotated[str, typer.Argument(help="What the searcher typed.")],
+    index: Annotated[Path, typer.Option(help="Folder of the forward index.")],
+    space: Annotated[
+        str | None,
+        typer.Option(help="Space to search in [default: content, or else the last one].", show_default=False),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many videos.")] = 10,
+    videos: Annotated[Path | None, typer.Option(help="Videos table, to show titles.")] = None,
+    output: Annotated[Format, typer.Option("--format", help="A table to look at, or one JSON object.")] = Format.TABLE,
+) -> None:
+    """Find the videos nearest to a query in one space, and show their features in all spaces.
+
+    The search is exact (needs the extra `faiss`). A feature is empty where the video lacks the modality; a blank query
+    finds nothing.
+    """
+    from mmsearch.cli.score import to_json
+    from mmsearch.scoring import FeatureScorer
+
+    scorer = FeatureScorer.open(index)
+    features = recall(scorer, query, space, k)
+    if output is Format.JSON:
+        typer.echo(to_json(query, scorer.index.generation, features))
+        return
+    from rich.console import Console
+
+    titles = None if videos is None else read_titles(videos, set(features.doc_ids))
+    Console().print(to_table(features, titles))
+
+
+def recall(scorer: FeatureScorer, query: str, space: str | None, k: int) -> RankFeatures:
+    """Give the features of the k videos nearest to a query, nearest first.
+
+    Raises:
+        DataError: there is no such space.
+    """
+    from mmsearch.errors import DataError
+    from mmsearch.index.ann import ExactSearch
+
+    chosen = space or ("content" if "content" in scorer.names else scorer.names[-1])
+    if chosen not in scorer.names:
+        raise DataError(f"there is no space '{chosen}' in the index; there are: {', '.join(scorer.names)}")
+    found, _ = ExactSearch(scorer.index).search(chosen, scorer.encoder.encode([query])[chosen][0], k)
+    return scorer.score(query, found)
+
+
+def read_titles(path: Path, wanted: set[str]) -> dict[str, str]:
+    """Give the titles of some videos of a table, by id."""
+    from mmsearch.data.tables import read_videos
+
+    return {video.doc_id: video.title or "" for video in read_videos(path) if video.doc_id in wanted}
+
+
+def to_table(features: RankFeatures, titles: dict[str, str] | None) -> Table:
+    """Lay out features as a table for the terminal. Ids and titles are shown as they are, never as markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold")
+    table.add_column("#", justify="right")
+    table.add_column("doc_id", overflow="fold")
+    for name in features.names:
+        table.add_column(name, justify="right")
+    if titles is not None:
+        table.add_column("title")
+    for number, (doc_id, row) in enumerate(features.to_rows(), 1):
+        cells: list[Text | str] = [str(number), Text(_printable(doc_id))]
+        cells += ["" if value is None else f"{value:.3f}" for value in row.values()]
+        if titles is not None:
+            cells.append(Text(_printable(titles.get(doc_id, ""))[:_MAX_TITLE]))
+        table.add_row(*cells)
+    return table
+
+
+def _printable(text: str) -> str:
+    """Keep control characters of untrusted texts from the terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,121 @@
+"""The verbs `score` and `search`, on a real index."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mmsearch.cli import score, search
+from mmsearch.errors import DataError
+from mmsearch.scoring import FeatureScorer
+
+app = typer.Typer()
+app.command("score")(score.run)
+app.command("search")(search.run)
+
+
+def call(*arguments: str, stdin: bytes | None = None) -> str:
+    result = CliRunner().invoke(app, list(arguments), input=stdin, catch_exceptions=False, env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def docs(tmp_path) -> str:
+    path = tmp_path / "docs.txt"
+    path.write_bytes("\ufeffv1\r\n\nv3\nnobody\n".encode())
+    return str(path)
+
+
+def test_score_prints_a_header_and_a_line_for_every_candidate(index_dir, docs):
+    lines = call("score", "--index", str(index_dir), "--query", "red panda", "--docs", docs).splitlines()
+    features = FeatureScorer.open(index_dir).score("red panda", ["v1", "v3", "nobody"])
+    assert lines[0] == "doc_id\tcover\tcontent"
+    assert lines[1] == "v1\t" + "\t".join(f"{value:.6f}" for value in features.values[0])
+    assert lines[2:] == ["v3\t\t", "nobody\t\t"]
+
+
+def test_score_prints_json_and_reads_stdin(index_dir):
+    arguments = ["score", "--index", str(index_dir), "--query", "大熊猫", "--docs", "-"]
+    out = json.loads(call(*arguments, "--json", stdin=b"v0\nv3"))
+    assert out == json.loads(call(*arguments, "--format", "json", stdin=b"v0\nv3\n"))
+    assert (out["query"], out["generation"][:8]) == ("大熊猫", "g000001-")
+    assert [doc["doc_id"] for doc in out["docs"]] == ["v0", "v3"]
+    assert out["docs"][1]["features"] == {"cover": None, "content": None}
+    assert set(out["docs"][0]["features"]) == {"cover", "content"}
+
+
+def test_ids_cannot_break_the_table(index_dir):
+    features = FeatureScorer.open(index_dir).score("x", ["a\tb\\", "v0"])
+    lines = score.to_tsv(features)
+    assert lines[1] == "a\\tb\\\\\t\t"
+    assert [len(line.split("\t")) for line in lines] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"), [(b"v1\n\xff\xfe\n", r":2: not UTF-8"), (b"a\n" + b"x" * 70_000, r":2: longer than 65536")]
+)
+def test_a_bad_list_of_ids_is_told_with_its_line(tmp_path, content, what):
+    (tmp_path / "ids").write_bytes(content)
+    with pytest.raises(DataError, match=what):
+        score.read_ids(tmp_path / "ids")
+    with pytest.raises(DataError, match="No such file"):
+        score.read_ids(tmp_path / "none")
+
+
+def test_search_finds_what_scores_highest(index_dir):
+    out = json.loads(call("search", "red panda", "--index", str(index_dir), "-k", "5", "--format", "json"))
+    features = FeatureScorer.open(index_dir).score("red panda", [f"v{i}" for i in range(30)])
+    values, missing = features.column("content")
+    best = sorted((i for i in range(30) if not missing[i]), key=lambda i: -values[i])[:5]
+    assert [doc["doc_id"] for doc in out["docs"]] == [f"v{i}" for i in best]
+    assert out["docs"][0]["features"]["content"] == pytest.approx(float(values[best[0]]), abs=1e-6)
+
+
+def test_search_shows_titles_as_they_are(index_dir, tmp_path):
+    videos = tmp_path / "videos.jsonl"
+    titles = {f"v{i}": f"[red]title {i}[/red]\x1b[2J" for i in range(29)}
+    videos.write_text("\n".join(json.dumps({"doc_id": doc_id, "title": t}) for doc_id, t in titles.items()))
+    shown = call("search", "tree", "--index", str(index_dir), "--space", "cover", "-k", "30", "--videos", str(videos))
+    assert "[red]title 8[/red]" in shown
+    assert "\x1b" not in shown
+    assert len(shown.splitlines()) == 1 + 26
+
+
+def test_a_blank_query_finds_nothing(index_dir):
+    assert json.loads(call("search", " ", "--index", str(index_dir), "--format", "json"))["docs"] == []
+
+
+def test_an_unknown_space_is_told(index_dir):
+    with pytest.raises(DataError, match="no space 'frames' in the index; there are: cover, content"):
+        call("search", "tree", "--index", str(index_dir), "--space", "frames")
+
+
+@pytest.mark.parametrize("verb", ["score", "search"])
+def test_scoring_and_searching_import_no_torch(index_dir, docs, verb):
+    rest = ["--query", "tree", "--docs", docs] if verb == "score" else ["tree"]
+    program = (
+        "import sys\n"
+        "from mmsearch.cli.main import main\n"
+        f"sys.argv = {['mmsearch', verb, '--index', str(index_dir), *rest]!r}\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "v1" in done.stdout
+
+
+def test_a_missing_index_ends_with_one_message_and_its_exit_code(tmp_path, docs):
+    program = "from mmsearch.cli.main import main; main()"
+    command = [sys.executable, "-c", program, "score", "--index", str(tmp_path), "--query", "x", "--docs", docs]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 3
+    assert "no index here" in done.stderr
+    assert "Traceback" not in done.stderr
