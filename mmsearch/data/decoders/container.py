@@ -40,7 +40,8 @@ def open_video(path: Path, demuxer: str, limits: MediaLimits) -> Iterator[tuple[
         with av.open(f"file:{path.resolve()}", format=demuxer, options=options, metadata_errors="replace") as container:
             stream = _first_video(path, container)
             _check_header(path, container, stream, limits)
-            stream.codec_context.options = {"max_pixels": str(limits.max_video_pixels)}
+            # For sizes that change within the stream; the decoder counts whole blocks, hence twice.
+            stream.codec_context.options = {"max_pixels": str(2 * limits.max_video_pixels)}
             stream.codec_context.thread_count = 1
             yield container, stream
     except (MediaError, MemoryError):
