@@ -80,7 +80,7 @@ def feature_inputs(
         duplicates: what to do with repeated judgments.
     """
     part, _, odd = _judged(grades, range(len(grades.queries)), duplicates)
-    table = Scored.from_columns(part.queries, part.doc_ids, part.grades, np.full(len(part.queries), np.nan))
+    table = Scored.from_columns(part.queries, part.doc_ids, part.levels, np.full(len(part.queries), np.nan))
     ends = [*table.starts[1:], len(table)]
     parts = [
         score(query, table.doc_ids[start:end])

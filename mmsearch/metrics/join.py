@@ -22,6 +22,11 @@ class Grades:
     grades: list[int]
     groups: list[str]
 
+    @property
+    def levels(self) -> list[int]:
+        """The grades with those below 0 (spam, in some TREC judgments) as 0."""
+        return [max(0, grade) for grade in self.grades]
+
     def take(self, rows: Sequence[int]) -> Grades:
         """Give some of the rows, by their numbers from 0."""
         columns = (self.queries, self.doc_ids, self.grades, self.groups)
@@ -90,8 +95,7 @@ def usable_scores(scores: Sequence[float | None]) -> tuple[Float64, dict[str, in
 def beside(grades: Grades, scores: Sequence[float | None]) -> tuple[Scored, dict[str, int]]:
     """Put scores beside the judgments, row by row; the second value is oddities by their names in `ODDITIES`."""
     usable, oddities = usable_scores(scores)
-    kept = [max(0, grade) for grade in grades.grades]
-    return Scored.from_columns(grades.queries, grades.doc_ids, kept, usable), oddities
+    return Scored.from_columns(grades.queries, grades.doc_ids, grades.levels, usable), oddities
 
 
 def join(grades: Grades, run: Scores) -> tuple[Scored, dict[str, int]]:
@@ -114,7 +118,7 @@ def join(grades: Grades, run: Scores) -> tuple[Scored, dict[str, int]]:
     table = Scored.from_columns(
         [*grades.queries, *(query for query, _ in extra)],
         [*grades.doc_ids, *(doc_id for _, doc_id in extra)],
-        [*(max(0, grade) for grade in grades.grades), *[UNJUDGED] * len(extra)],
+        [*grades.levels, *[UNJUDGED] * len(extra)],
         np.concatenate([found, others]),
     )
     return table, oddities | {
