@@ -87,7 +87,7 @@ def open_shard(path: Path) -> Any:
     """
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name in the footer is no UTF-8
         raise IntegrityError(f"{path}: cannot be opened: {error}; run `mmsearch prepare` again") from error
     if not file.schema_arrow.equals(SCHEMA):
         raise IntegrityError(f"{path}: its columns are not those of a prepared corpus; run `mmsearch prepare` again")
@@ -112,7 +112,7 @@ def read_doc_ids(file: Any, path: Path) -> list[str]:
 def _read(file: Any, number: int, columns: Sequence[str] | None, path: Path) -> Any:
     try:  # one thread: this runs in the data loader's processes too
         return file.read_row_group(number, columns=columns, use_threads=False)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name in the footer is no UTF-8
         raise IntegrityError(f"{path}: row group {number}: {error}; run `mmsearch prepare` again") from error
 
 
