@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.errors import MmsearchError
+from mmsearch.errors import DataError, IntegrityError
 from mmsearch.files import hash_bytes
 from mmsearch.index import ForwardIndex
 from mmsearch.types import Space
@@ -49,8 +49,10 @@ def served_already(index_dir: Path, corpus: PreparedCorpus, spaces: Sequence[Spa
     """Give the served generation when it holds just this corpus in just these spaces; else None."""
     try:
         index = ForwardIndex.open(index_dir)
-    except MmsearchError as error:
-        log.info("publishing anew: %s", error)
+    except IntegrityError as error:
+        log.warning("what is served cannot be read, and will be replaced: %s", error)
+        return None
+    except DataError:  # nothing was published yet
         return None
     same = index.source.get("corpus_hash") == corpus.content_hash and index.spaces == tuple(spaces)
     return index.generation if same and set(index.dtypes.values()) == {dtype} else None

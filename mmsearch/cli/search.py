@@ -84,20 +84,24 @@ def read_titles(path: Path, wanted: set[str]) -> dict[str, str]:
 
 
 def to_table(features: RankFeatures, titles: dict[str, str] | None) -> Table:
-    """Lay out features as a table for the terminal. Ids and titles are shown as they are, never as markup."""
+    """Lay out features as a table for the terminal; a feature that all of them lack gets no column.
+
+    Ids and titles are shown as they are, never as markup.
+    """
     from rich.table import Table
     from rich.text import Text
 
+    shown = [name for name in features.names if not features.column(name)[1].all()]
     table = Table(box=None, header_style="bold")
-    table.add_column("#", justify="right")
-    table.add_column("doc_id", overflow="fold")
-    for name in features.names:
-        table.add_column(name, justify="right")
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("doc_id", overflow="fold", min_width=12)
+    for name in shown:
+        table.add_column(Text(name.replace(".", "\n.")), justify="right", no_wrap=True)
     if titles is not None:
-        table.add_column("title")
+        table.add_column("title", min_width=20)
     for number, (doc_id, row) in enumerate(features.to_rows(), 1):
         cells: list[Text | str] = [str(number), Text(_printable(doc_id))]
-        cells += ["" if value is None else f"{value:.3f}" for value in row.values()]
+        cells += ["" if (value := row[name]) is None else f"{value:.3f}" for name in shown]
         if titles is not None:
             cells.append(Text(_printable(titles.get(doc_id, ""))[:_MAX_TITLE]))
         table.add_row(*cells)

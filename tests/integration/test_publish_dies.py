@@ -1,8 +1,8 @@
 """Publishers that are killed, that die or fail at every single step, and that race. Real processes, real disk.
 
-The children are forked from one process that imported everything, so that hundreds of deaths take seconds. A child
-publishes an index whose vectors all tell its number; a whole generation is one whose ids, vectors, source and query
-tower agree on it.
+Each test runs in a process of its own that imports the index and nothing else; its children are forked, so that
+hundreds of deaths take seconds. A child publishes an index whose vectors all tell its number; a whole generation is one
+whose ids, vectors, source and query tower agree on it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mmsearch.errors import DataError
 from mmsearch.index import ForwardIndex, GenerationWriter
@@ -98,7 +100,7 @@ def at_step(number: int, harm: Callable[[], None]) -> None:
     sys.addaudithook(step)
 
 
-def test_dying_at_every_step_leaves_the_old_or_the_new_generation(tmp_path):
+def die_at_every_step(tmp_path: Path) -> None:
     write(tmp_path, 0)
     served, seen, step = 0, set(), 0
 
@@ -127,7 +129,7 @@ def test_dying_at_every_step_leaves_the_old_or_the_new_generation(tmp_path):
     assert step > 60, "the steps were not counted"
 
 
-def test_a_refusal_of_the_disk_at_every_step_is_told_and_harmless(tmp_path):
+def be_refused_at_every_step(tmp_path: Path) -> None:
     """What a step can do to us short of killing us: ENOSPC, raised from every open, rename, mkdir and fsync."""
     write(tmp_path, 0)
     served, step, codes = 0, 0, []
@@ -163,7 +165,7 @@ def test_a_refusal_of_the_disk_at_every_step_is_told_and_harmless(tmp_path):
     assert unpublished(tmp_path) == []
 
 
-def test_kill_9_at_random_moments(tmp_path):
+def be_killed_at_random(tmp_path: Path) -> None:
     write(tmp_path, 0)
     chance = random.Random(11)
     served, first = 0, 1
@@ -186,10 +188,10 @@ def test_kill_9_at_random_moments(tmp_path):
     assert unpublished(tmp_path) == []
 
 
-def test_publishers_at_once_take_turns_or_are_told(tmp_path):
+def race(tmp_path: Path) -> None:
     """Four processes race; each publish either is the only one at work or is refused by name of the holder."""
 
-    def race(lane: int) -> None:
+    def one_lane(lane: int) -> None:
         published = refused = 0
         for turn in range(25):
             try:
@@ -201,7 +203,7 @@ def test_publishers_at_once_take_turns_or_are_told(tmp_path):
                 refused += 1
         (tmp_path / f"count-{lane}").write_text(f"{published} {refused}")
 
-    children = [forked(partial(race, lane)) for lane in range(1, 5)]
+    children = [forked(partial(one_lane, lane)) for lane in range(1, 5)]
     while children:
         child, status = os.waitpid(-1, os.WNOHANG)
         if child:
@@ -217,7 +219,7 @@ def test_publishers_at_once_take_turns_or_are_told(tmp_path):
     assert max(numbers) == published, "a publish was lost"
 
 
-def test_a_file_that_may_not_grow_is_told(tmp_path):
+def fill_the_disk(tmp_path: Path) -> None:
     """A real short write (RLIMIT_FSIZE) instead of an injected one."""
     write(tmp_path, 0)
 
@@ -237,3 +239,16 @@ def test_a_file_that_may_not_grow_is_told(tmp_path):
     assert os.waitstatus_to_exitcode(status) == 3
     assert read(tmp_path) == 0
     assert unpublished(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "what", ["die_at_every_step", "be_refused_at_every_step", "be_killed_at_random", "race", "fill_the_disk"]
+)
+def test_publishers_may(what, tmp_path):
+    command = [sys.executable, __file__, what, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](Path(sys.argv[2]))

@@ -67,6 +67,12 @@ def write_corpus(folder: Path, titles: Sequence[str]) -> PreparedCorpus:
     return PreparedCorpus.open(folder)
 
 
+def read_served(index_dir: Path) -> dict[str, bytes]:
+    """Give the bytes of every array of the served generation."""
+    folder = index_dir / "generations" / (index_dir / "CURRENT").read_text().strip()
+    return {path.name: path.read_bytes() for path in folder.glob("*.npy")}
+
+
 @pytest.fixture
 def new_encoder() -> type[Encoder]:
     return Encoder
@@ -80,13 +86,7 @@ def new_corpus(tmp_path: Path) -> Callable[[Sequence[str]], PreparedCorpus]:
 
 @pytest.fixture
 def served_bytes() -> Callable[[Path], dict[str, bytes]]:
-    """Give the bytes of every array of the served generation."""
-
-    def read(index_dir: Path) -> dict[str, bytes]:
-        folder = index_dir / "generations" / (index_dir / "CURRENT").read_text().strip()
-        return {path.name: path.read_bytes() for path in folder.glob("*.npy")}
-
-    return read
+    return read_served
 
 
 @pytest.fixture

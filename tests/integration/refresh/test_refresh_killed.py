@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import runpy
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from mmsearch.index import ForwardIndex
 from serving.refresh import refresh
@@ -15,8 +19,17 @@ SETTINGS = RefreshSettings(batch_size=5)
 TITLES = [f"title {i}" for i in range(200)]
 
 
-def test_kill_9_loses_at_most_a_shard_and_changes_no_byte(new_corpus, new_encoder, tmp_path, served_bytes):
-    undisturbed, corpus = new_encoder(), new_corpus(TITLES)
+def test_kill_9_loses_at_most_a_shard_and_changes_no_byte(tmp_path):
+    """In a process of its own that imports little: the children are forked."""
+    command = [sys.executable, __file__, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def kill_again_and_again(tmp_path: Path) -> None:
+    given = runpy.run_path(str(Path(__file__).with_name("conftest.py")))
+    new_encoder, corpus = given["Encoder"], given["write_corpus"](tmp_path / "corpus", TITLES)
+    undisturbed = new_encoder()
     refresh(corpus, undisturbed, undisturbed.export, tmp_path / "one", SETTINGS)
     asked = tmp_path / "asked"
     asked.write_bytes(b"")
@@ -50,6 +63,10 @@ def test_kill_9_loses_at_most_a_shard_and_changes_no_byte(new_corpus, new_encode
     os.close(log)
     assert kills >= 2, "it was never killed"
     ForwardIndex.open(tmp_path / "two").verify()
-    assert served_bytes(tmp_path / "two") == served_bytes(tmp_path / "one")
+    assert given["read_served"](tmp_path / "two") == given["read_served"](tmp_path / "one")
     assert not (tmp_path / "two" / ".work").exists()
     assert len(asked.read_bytes()) <= 200 + kills * (16 + 5), "more than a shard was done again after a kill"
+
+
+if __name__ == "__main__":
+    kill_again_and_again(Path(sys.argv[1]))
