@@ -1,4 +1,4 @@
-"""Which ids were seen, and in which line, in 16 bytes an id."""
+"""Which ids were seen, and in which line, in some 40 bytes an id."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from array import array
 
 import xxhash
 
-_BUCKETS = 1 << 14
+_BUCKETS = 1 << 16
 
 
 class SeenIds:
@@ -16,19 +16,20 @@ class SeenIds:
     """
 
     def __init__(self) -> None:
-        self._hashes: list[bytearray] = [bytearray() for _ in range(_BUCKETS)]
-        self._lines: list[array[int]] = [array("Q") for _ in range(_BUCKETS)]
+        self._buckets: dict[int, tuple[bytearray, array[int]]] = {}
 
     def first_line(self, name: str, line: int) -> int:
         """Give the line where `name` was first seen: `line` itself when it is new, which is then remembered."""
         key = xxhash.xxh3_64_digest(name.encode())
         bucket = int.from_bytes(key[:2], "little") % _BUCKETS
-        hashes = self._hashes[bucket]
+        if bucket not in self._buckets:
+            self._buckets[bucket] = bytearray(), array("Q")
+        hashes, lines = self._buckets[bucket]
         at = hashes.find(key)
         while at % 8 and at > 0:  # a match across two neighbours
             at = hashes.find(key, at + 1)
         if at >= 0:
-            return self._lines[bucket][at // 8]
+            return lines[at // 8]
         hashes += key
-        self._lines[bucket].append(line)
+        lines.append(line)
         return line

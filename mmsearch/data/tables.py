@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_videos(path: Path | str, *, on_error: OnError = "stop", rejected: Path | None = None) -> Iterator[Video]:
-    """Give the videos of a table, one by one; memory holds one row and 16 bytes for each id.
+    """Give the videos of a table, one by one; memory holds a few rows, and some 40 bytes for each id.
 
     Args:
         path: the table; its ending tells the format.
@@ -113,7 +113,7 @@ def _good_rows(path: Path, schema: Schema[T], rejected: Path | None, check: Chec
                 continue
             yield row
     if bad_rows is not None and bad_rows.count:
-        _log.warning("%s: %d bad rows were left out; they are listed in %s", path, bad_rows.count, rejected)
+        _log.warning("%s: bad rows left out: %d; they are listed in %s", path, bad_rows.count, rejected)
 
 
 def _reject(path: Path, line: int, error: RowError, cells: object, bad_rows: Quarantine | None) -> None:

@@ -121,7 +121,7 @@ def test_quarantine_keeps_every_bad_row(tmp_path: Path, caplog: pytest.LogCaptur
     ]
     assert kept[0]["row"] == "{broken"
     assert kept[1]["row"] == {"doc_id": "b", "duration_s": -1}
-    assert "3 bad rows" in caplog.text
+    assert "bad rows left out: 3" in caplog.text
 
 
 def test_an_empty_quarantine_replaces_an_old_one(tmp_path: Path) -> None:
