@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from mmsearch.demo.lettering import write_caption
+from mmsearch.demo.lettering import caption
+from mmsearch.demo.motion import Pose, draw_marks, pose
 from mmsearch.demo.scenes import background
-from mmsearch.demo.sprites import sprite
+from mmsearch.demo.sprites import put_badge
 from mmsearch.demo.vocabulary import Attribute, Meaning
 from mmsearch.extras import require
 
@@ -34,38 +33,27 @@ _X264 = {
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
-    """A piece of film between two cuts. `size` is the object's height as a share of the picture; 0 = scene only."""
+class _Shot:
+    """What stays the same between two cuts: the place, the text over it, and the diameter of the badge in pixels."""
 
-    size: float
     place: Image.Image
-    caption: str
-    edge: Literal["top", "bottom"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pose:
-    """Where the object is: centre in pixels, size factor, degrees, and strength of the rays behind it (0 to 1)."""
-
-    x: float = _WIDTH / 2
-    y: float = _HEIGHT / 2
-    zoom: float = 1.0
-    degrees: float = 0.0
-    glow: float = 0.0
+    caption: Image.Image
+    diameter: float
 
 
 def shot_lengths(rate: int, chance: Random) -> list[int]:
-    """Give the lengths in frames of the 2 to 4 shots of a film of 2 to 4 seconds."""
-    shots = chance.choice((2, 2, 3, 4))
+    """Give the lengths in frames of the 2 to 4 shots of a film of 2 to 4 seconds; the last one is a quarter of it."""
+    moving = chance.choice((1, 1, 2, 3))
     total = round(chance.uniform(2.0, 4.0) * rate)
-    return [total // shots + (n < total % shots) for n in range(shots)]
+    last = total // 4
+    return [(total - last) // moving + (n < (total - last) % moving) for n in range(moving)] + [last]
 
 
 def shoot(meaning: Meaning, captions: tuple[str, str], rate: int, chance: Random) -> Iterator[npt.NDArray[np.uint8]]:
-    """Give the frames of a film.
+    """Give the frames of a film: the object moves in all shots but the last one, where it stands still and large.
 
     Args:
-        meaning: object, colour, motion and scene that are seen; one shot of three or four may show the scene alone.
+        meaning: object, colour, motion and scene that are seen.
         captions: texts drawn into the shots in turn.
         rate: frames per second.
         chance: where lengths, light and details come from; `shot_lengths` is what it gives first.
@@ -74,17 +62,17 @@ def shoot(meaning: Meaning, captions: tuple[str, str], rate: int, chance: Random
         RGB frames, [H, W, 3].
     """
     lengths = shot_lengths(rate, chance)
-    without = chance.randrange(len(lengths)) if len(lengths) > 2 and chance.random() < 0.4 else -1
-    thing = sprite(meaning[Attribute.OBJECT], meaning[Attribute.COLOUR])
-    start = chance.random()
+    look = (meaning[Attribute.OBJECT], meaning[Attribute.COLOUR])
+    seconds = chance.random()
     for number, frames in enumerate(lengths):
+        motion = meaning[Attribute.MOTION] if number < len(lengths) - 1 else None
         place = background(meaning[Attribute.SCENE], FILM_SIZE, chance)
-        size = 0.0 if number == without else chance.uniform(0.55, 0.7)
-        shot = Shot(size, place, captions[number % 2], chance.choice(("top", "bottom")))
+        text = caption(FILM_SIZE, captions[number % 2], chance.choice(("top", "bottom")))
+        shot = _Shot(place, text, _HEIGHT * (chance.uniform(0.58, 0.66) if motion else 0.84))
         for frame in range(frames):
-            pose = _pose(meaning[Attribute.MOTION], start + frame / rate, frame / frames)
-            yield np.asarray(_compose(shot, thing, pose))
-        start += frames / rate
+            at = pose(motion, seconds + frame / rate, frame / frames) if motion else Pose()
+            yield np.asarray(_compose(shot, look, motion, at))
+        seconds += frames / rate
 
 
 def encode(frames: Iterator[npt.NDArray[np.uint8]], rate: int, path: Path) -> int:
@@ -105,42 +93,11 @@ def encode(frames: Iterator[npt.NDArray[np.uint8]], rate: int, path: Path) -> in
     return count
 
 
-def _pose(motion: str, seconds: float, share: float) -> _Pose:
-    """Give where an object is at a time since the start, and at a share of its shot."""
-    beat = abs(math.sin(math.pi * 1.3 * seconds))
-    if motion == "bounce":
-        return _Pose(y=_HEIGHT * (0.68 - 0.42 * beat))
-    if motion == "spin":
-        return _Pose(degrees=-300.0 * seconds)
-    if motion == "cross":
-        return _Pose(x=_WIDTH * (1.15 * share - 0.08), y=_HEIGHT * 0.56)
-    if motion == "grow":
-        return _Pose(zoom=0.45 + 1.15 * share)
-    return _Pose(glow=0.35 + 0.65 * beat)
-
-
-def _compose(shot: Shot, thing: Image.Image, pose: _Pose) -> Image.Image:
+def _compose(shot: _Shot, look: tuple[str, str], motion: str | None, at: Pose) -> Image.Image:
     picture = shot.place.copy()
-    if shot.size:
-        side = round(shot.size * pose.zoom * _HEIGHT)
-        if pose.glow:
-            _rays(picture, pose, side)
-        placed = thing.rotate(pose.degrees, Image.Resampling.BICUBIC) if pose.degrees else thing
-        placed = placed.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=1.0)
-        picture.paste(placed, (round(pose.x - side / 2), round(pose.y - side / 2)), placed)
-    write_caption(picture, shot.caption, shot.edge)
+    diameter = shot.diameter * at.zoom
+    if motion is not None:
+        draw_marks(picture, motion, at, diameter)
+    put_badge(picture, look, (at.x * _WIDTH, at.y * _HEIGHT), diameter, at.degrees)
+    picture.paste(shot.caption, mask=shot.caption)
     return picture
-
-
-def _rays(picture: Image.Image, pose: _Pose, side: int) -> None:
-    """Draw bright rays around the place of the object, longer the stronger the glow."""
-    draw = ImageDraw.Draw(picture)
-    reach = side * (0.5 + 0.3 * pose.glow)
-    for ray in range(12):
-        angle = math.pi * ray / 6
-        left, right = angle - 0.13, angle + 0.13
-        points = [(pose.x, pose.y)]
-        points += [(pose.x + reach * math.cos(a), pose.y + reach * math.sin(a)) for a in (left, right)]
-        draw.polygon(points, (255, 252, 214))
-    halo = side * (0.4 + 0.12 * pose.glow)
-    draw.ellipse((pose.x - halo, pose.y - halo, pose.x + halo, pose.y + halo), (255, 246, 170))

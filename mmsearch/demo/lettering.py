@@ -18,11 +18,14 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(FONT), size, layout_engine=ImageFont.Layout.BASIC)
 
 
-def write_caption(image: Image.Image, text: str, edge: Literal["top", "bottom"]) -> None:
-    """Write a small caption at the upper left or lower left of a frame, with a dark rim."""
-    font, rim = _fitting(text, image.width - 12, image.height // 8), 2
-    y = 4 if edge == "top" else image.height - 6 - round(1.15 * font.size)
-    ImageDraw.Draw(image).text((6, y), text, _WHITE, font, stroke_width=rim, stroke_fill=_INK)
+def caption(size: tuple[int, int], text: str, edge: Literal["top", "bottom"]) -> Image.Image:
+    """Give a small caption with a dark rim, at the upper left or lower left of a clear picture to lay over frames."""
+    width, height = size
+    overlay = Image.new("RGBA", size, (*_INK, 0))
+    font = _fitting(text, width - 12, height // 8)
+    y = 4 if edge == "top" else height - 6 - round(1.15 * font.size)
+    ImageDraw.Draw(overlay).text((6, y), text, _WHITE, font, stroke_width=2, stroke_fill=_INK)
+    return overlay
 
 
 def write_slogan(image: Image.Image, text: str) -> None:

@@ -29,9 +29,15 @@ def background(scene: str, size: tuple[int, int], chance: Random) -> Image.Image
 
 def _lit(image: Image.Image, chance: Random) -> Image.Image:
     """Change the light a little and add grain, as a camera would."""
-    grain = np.random.RandomState(chance.getrandbits(32)).normal(0, 5, (_HEIGHT, _WIDTH, 1))
-    light = np.array([chance.uniform(0.9, 1.06) for _ in range(3)])
-    return Image.fromarray(np.clip(np.asarray(image) * light + grain, 0, 255).astype(np.uint8))
+    tables = [[min(255, round(level * light)) for level in range(256)] for light in _lights(chance)]
+    pixels = np.asarray(image.point([level for table in tables for level in table]), dtype=np.int16)
+    grain = np.random.RandomState(chance.getrandbits(32)).randint(-8, 9, (_HEIGHT, _WIDTH, 1), dtype=np.int16)
+    return Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8))
+
+
+def _lights(chance: Random) -> list[float]:
+    """Give the brightness of red, green and blue light."""
+    return [chance.uniform(0.9, 1.06) for _ in range(3)]
 
 
 def _gradient(top: Colour, bottom: Colour) -> Image.Image:

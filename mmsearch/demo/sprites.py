@@ -193,6 +193,40 @@ def sprite(thing: str, colour: str) -> Image.Image:
     return sticker
 
 
+def put_badge(
+    image: Image.Image, look: tuple[str, str], centre: tuple[float, float], diameter: float, degrees: float = 0.0
+) -> None:
+    """Put an object on a white disc into a picture; a part outside of the picture is cut off.
+
+    Args:
+        image: what is drawn on.
+        look: the object and its colour.
+        centre: x and y of the disc in pixels.
+        diameter: of the disc in pixels; the object is 0.8 of it high.
+        degrees: how far the object is turned, counter-clockwise.
+    """
+    disc = _disc(round(diameter))
+    image.paste(disc, (round(centre[0] - diameter / 2), round(centre[1] - diameter / 2)), disc)
+    side = 0.8 * diameter
+    placed = _sized(*look, round(side))
+    if degrees:
+        placed = placed.rotate(degrees, Image.Resampling.BICUBIC)
+    image.paste(placed, (round(centre[0] - side / 2), round(centre[1] - side / 2)), placed)
+
+
+@lru_cache(maxsize=512)
+def _sized(thing: str, colour: str, side: int) -> Image.Image:
+    return sprite(thing, colour).resize((side, side), Image.Resampling.BILINEAR)
+
+
+@lru_cache(maxsize=512)
+def _disc(diameter: int) -> Image.Image:
+    disc = Image.new("RGBA", (_OVERSAMPLED, _OVERSAMPLED), (*_WHITE, 0))
+    edge = _OVERSAMPLED - 4
+    ImageDraw.Draw(disc).ellipse((4, 4, edge, edge), (*_WHITE, 225), outline=_INK, width=_OVERSAMPLED // 48)
+    return disc.resize((diameter, diameter), Image.Resampling.LANCZOS)
+
+
 def _shades(colour: Colour) -> Shades:
     red, green, blue = colour
     dark = (red * 3 // 4, green * 3 // 4, blue * 3 // 4)

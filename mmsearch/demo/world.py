@@ -7,15 +7,11 @@ and started again. `world.json` is written last.
 from __future__ import annotations
 
 import json
-import logging
 import os
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
-from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +27,15 @@ from mmsearch.demo.relevance import choose_intents
 from mmsearch.demo.searcher import click_log
 from mmsearch.demo.settings import WorldSettings
 from mmsearch.demo.vocabulary import Meaning
+from mmsearch.errors import DataError
 from mmsearch.extras import require
 from mmsearch.files import replacing, write_bytes
 from mmsearch.logs import progress
 from mmsearch.types import Interaction, Judgment, Modality, Video
-
-_log = logging.getLogger(__name__)
+from mmsearch.workers import Pool
 
 #: Rises when equal settings give another world.
 WORLD_VERSION = 1
-#: Fewer videos than this are drawn in this process: starting others takes longer.
-_WORTH_PROCESSES = 60
 
 Row = Video | Interaction | Judgment
 
@@ -84,25 +78,19 @@ def write_world(settings: WorldSettings, out: Path, *, workers: int | None = Non
     Args:
         settings: what the world is made of.
         out: the folder: new, empty, or holding the same world.
-        workers: number of processes that draw; None = one for each CPU of this process. More than one needs a
-            main module that can be imported (`if __name__ == "__main__":`).
+        workers: number of processes that draw; None = one for each CPU of this process.
 
     Returns:
         What `world.json` says.
 
     Raises:
-        DataError: the folder holds something else.
+        DataError: the folder holds something else, another process writes in it, or the disk is full.
         MissingExtraError: PyAV is not installed.
     """
     require("av", extra="video")
     world = plan_world(settings)
     with claimed(out, world.card):
-        todo = [entry for entry in world.listings if not _drawn(entry, out)]
-        if len(todo) < len(world.listings):
-            _log.info("%s: %d of %d videos are there", out, len(world.listings) - len(todo), len(world.listings))
-        with progress("draw the demo world", len(todo), unit="videos") as bar:
-            for _ in _each(partial(draw, settings, out), todo, workers):
-                bar.advance()
+        _draw_all(settings, out, world.listings, workers)
         for name, rows in world.tables.items():
             write_bytes(out / name, b"".join(_line(row) for row in rows))
     return world.card
@@ -147,30 +135,19 @@ def _drawn(entry: Listing, out: Path) -> bool:
     return all(is_whole(out / path) for path in (entry.video.cover, entry.video.video) if path is not None)
 
 
-def _each(job: partial[None], entries: Sequence[Listing], workers: int | None) -> Iterator[None]:
-    """Do a job for each entry, in several processes where that is worth it."""
-    workers = workers or len(os.sched_getaffinity(0))
-    if workers == 1 or len(entries) < _WORTH_PROCESSES:
-        yield from map(job, entries)
-        return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent)
-    try:
-        for done in as_completed([pool.submit(job, entry) for entry in entries]):
-            yield done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that started it dies, even by kill -9: nobody else would."""
-    parent = parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            connection.wait([parent.sentinel])
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _draw_all(settings: WorldSettings, out: Path, listings: Sequence[Listing], workers: int | None) -> None:
+    todo = [entry for entry in listings if not _drawn(entry, out)]
+    with (
+        progress("draw the demo world", len(todo), unit="videos") as bar,
+        Pool(partial(draw, settings, out), num_workers=workers or len(os.sched_getaffinity(0))) as pool,
+    ):
+        for outcome in pool.imap(todo, ordered=False):
+            if outcome.failure is not None:
+                raise DataError(
+                    f"{out}: {todo[outcome.index].video.doc_id} cannot be drawn: {outcome.detail}; "
+                    "the same command goes on from here"
+                )
+            bar.advance()
 
 
 def _line(row: Row) -> bytes:
