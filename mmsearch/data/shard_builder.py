@@ -11,6 +11,7 @@ from mmsearch.data.manifest import SHARDS, Shard
 from mmsearch.data.prepare_plan import ShardPlan, ShardResult
 from mmsearch.data.prepare_video import Preparation, Rejection
 from mmsearch.data.shards import ShardWriter
+from mmsearch.errors import MissingExtraError
 from mmsearch.files import hash_file, replacing
 from mmsearch.workers import Outcome
 
@@ -51,10 +52,16 @@ class ShardBuilder:
         return self._taken == len(self._plan.rows)
 
     def add(self, outcome: Outcome[Preparation]) -> None:
-        """Add the outcome of the next row."""
+        """Add the outcome of the next row.
+
+        Raises:
+            MissingExtraError: a library that the settings need is not installed.
+        """
         doc_id = self._plan.rows[self._taken].doc_id
         self._taken += 1
         if outcome.value is None:
+            if outcome.detail.startswith(MissingExtraError.__name__):  # it would befall every video
+                raise MissingExtraError(outcome.detail.partition(": ")[2])
             reason = "unknown" if outcome.failure is None else outcome.failure.value
             self._rejections.append(Rejection(doc_id, None, reason, outcome.detail))
             return

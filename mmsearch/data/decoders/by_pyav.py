@@ -111,5 +111,5 @@ def to_rgb(frame: Any, limits: MediaLimits) -> UInt8:
         raise MediaError("damaged", "the decoder marks a wanted frame as corrupt")
     if frame.width * frame.height > limits.max_video_pixels:  # the size may change within a stream
         raise MediaError("too_many_pixels", f"a frame of {frame.width} x {frame.height}")
-    pixels: UInt8 = frame.to_ndarray(format="rgb24")
+    pixels: UInt8 = frame.to_ndarray(format="rgb24", threads=1)  # starting threads costs more than they bring
     return np.ascontiguousarray(np.rot90(pixels, k=round(frame.rotation / 90)))

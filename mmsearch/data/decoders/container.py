@@ -44,7 +44,7 @@ def open_video(path: Path, demuxer: str, limits: MediaLimits) -> Iterator[tuple[
             stream.codec_context.options = {"max_pixels": str(2 * limits.max_video_pixels)}
             stream.codec_context.thread_count = 1
             yield container, stream
-    except (MediaError, MemoryError):
+    except (MediaError, MemoryError, TypeError, AttributeError):  # the latter two: another PyAV than we know
         raise
     except Exception as error:  # PyAV raises FFmpegError, and also IndexError, ValueError, UnicodeDecodeError, …
         raise MediaError("damaged", f"{path}: {type(error).__name__}: {error}") from error

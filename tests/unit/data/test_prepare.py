@@ -12,7 +12,7 @@ from PIL import Image
 from mmsearch.data.prepare import prepare
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.errors import DataError, TableError
+from mmsearch.errors import DataError, MissingExtraError, TableError
 from mmsearch.types import Modality
 
 SMALL = PrepareSettings(num_frames=2, image_size=32, shard_size=4, row_group_size=3, num_workers=2)
@@ -162,3 +162,13 @@ def test_two_runs_into_one_folder(world, tmp_path):
     finally:
         os.close(descriptor)
     assert run(world, out).num_videos == 9
+
+
+def test_an_absent_library_ends_the_run(world, tmp_path, monkeypatch):
+    blocked = tmp_path / "blocked"
+    (blocked / "av").mkdir(parents=True)
+    (blocked / "av" / "__init__.py").write_text("raise ModuleNotFoundError('gone', name='av')")
+    monkeypatch.syspath_prepend(str(blocked))  # workers search where we search
+    with pytest.raises(MissingExtraError, match=r"pip install 'mmsearch\[video\]'"):
+        run(world, tmp_path / "out")
+    assert not (tmp_path / "out" / "corpus.json").exists()
