@@ -70,7 +70,7 @@ class DocumentEncoder(Protocol):
 
 
 class TextEncoder(Protocol):
-    """A text tower: tokens in, contextual tokens out. The first token stands for the whole text."""
+    """A text tower: token ids in, contextual tokens out."""
 
     width: int
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 import yaml
-from mmsearch.data.prepared import PreparedCorpus
 
+from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_judgments
 from mmsearch.errors import ConfigError
 from mmsearch.files import hash_bytes, hash_file, write_bytes, write_json
@@ -81,7 +81,7 @@ def _run_stages(
 ) -> None:
     run, checkpoints = settings.run, settings.run.dir / "checkpoints"
     maker = InputMaker(settings.model, tokenizer)
-    validate = _validation(settings, corpus, maker)
+    validate = _validation(settings, maker)
     metrics = MetricsLog(run.dir / "metrics.jsonl", found[1].total_steps if found else 0)
     steps_before = 0
     for number, stage_settings in enumerate(settings.stages):
@@ -127,9 +127,10 @@ def _batches(
     return PairBatches(corpus, pairs, maker, task, batch_size=stage.batch_size, seed=seed)
 
 
-def _validation(settings: FitSettings, corpus: PreparedCorpus, maker: InputMaker) -> Validation | None:
+def _validation(settings: FitSettings, maker: InputMaker) -> Validation | None:
     if settings.data.val_judgments is None:
         return None
+    corpus = PreparedCorpus.open(settings.data.corpus)  # its own: batches are made from the other in a thread
     judgments = read_judgments(settings.data.val_judgments)
     return Validation(corpus, judged_rows(corpus, judgments, settings.data.aspect, set()), maker)
 

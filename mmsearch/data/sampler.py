@@ -31,7 +31,7 @@ class PairPlan:
         DataError: there are no pairs at all.
     """
 
-    def __init__(self, row_groups: Int64, *, batch_size: int, seed: int, window: int = 64) -> None:
+    def __init__(self, row_groups: Int64, *, batch_size: int, seed: int, window: int = 16) -> None:
         if len(row_groups) == 0:
             raise DataError("there is no pair to learn from; are the videos of the pairs in the corpus?")
         self.batch_size = min(batch_size, len(row_groups))

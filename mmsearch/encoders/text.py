@@ -1,4 +1,4 @@
-"""The text tower: token ids to contextual tokens; the first token stands for the whole text.
+"""The text tower: token ids to contextual tokens.
 
 Letters: B batch, L tokens, W width.
 """

@@ -6,11 +6,12 @@ Letters: B batch, N tokens of all modalities together, M codes, W width.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from mmsearch.config import Settings
-from mmsearch.nn import Transformer
+from mmsearch.nn import Transformer, masked_mean, zero_masked
 from mmsearch.types import Modality
 
 
@@ -40,9 +41,10 @@ class FusionTransformerSettings(Settings):
 class FusionTransformer(nn.Module):
     """Fuse modalities in one transformer over all their tokens.
 
-    M learned code tokens stand in front; a type embedding marks the modality of every other token; what is missing
-    is masked. The codes at the output sum the video up (as the poly-encoder's codes do, arXiv:1905.01969 section 4.4,
-    with the difference that they attend through all layers instead of once).
+    M code tokens stand in front; a type embedding marks the modality of every other token; what is missing is masked.
+    The codes at the output sum the video up, as the poly-encoder's codes do (arXiv:1905.01969 section 4.4), with two
+    differences: they attend through all layers instead of once, and each starts as a learned vector plus the mean of
+    the modalities' means, so that an untrained fusion is an average of its tokens and not a constant.
 
     Args:
         width: W.
@@ -73,8 +75,8 @@ class FusionTransformer(nn.Module):
         """
         if self.training and self.modality_dropout > 0:
             mask = hide_modalities(mask, modality, self.modality_dropout)
+        codes = self.codes + mean_of_modalities(tokens, mask, modality).unsqueeze(1)
         tokens = tokens + self.type_embed(modality)
-        codes = self.codes.expand(len(tokens), -1, -1)
         always = mask.new_ones(len(mask), self.num_codes)
         fused: Tensor = self.transformer(torch.cat([codes, tokens], 1), torch.cat([always, mask], 1))
         return fused[:, : self.num_codes]
@@ -94,3 +96,14 @@ def hide_modalities(mask: Tensor, modality: Tensor, probability: float) -> Tenso
     hidden = torch.rand(len(mask), len(Modality), device=mask.device) < probability
     kept = mask & ~hidden[:, modality]
     return torch.where(kept.any(1, keepdim=True), kept, mask)
+
+
+def mean_of_modalities(tokens: Tensor, mask: Tensor, modality: Tensor) -> Tensor:
+    """Average the real tokens of each modality, then the modalities that are there: [B, N, W] to [B, W].
+
+    A long transcript so counts no more than a short title. A video without any token gives zeros.
+    """
+    belongs = F.one_hot(modality, len(Modality)).to(tokens.dtype)  # [N, modalities]
+    counts = mask.to(tokens.dtype) @ belongs
+    sums = torch.einsum("bnw,nm->bmw", zero_masked(tokens, mask), belongs)
+    return masked_mean(sums / counts.clamp(min=1).unsqueeze(-1), counts > 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -33,8 +34,12 @@ def model_spaces(model: MatchModel, tokenizer: Tokenizer, *, single_modalities: 
     if single_modalities:
         names += [single_space(modality) for modality in CONTENT]
     settings = json.dumps(model.settings.model_dump(mode="json"), sort_keys=True)
-    parts = {"settings": settings, "computation": _COMPUTATION_VERSION, "tokenizer": tokenizer.to_bytes()}
-    whole = fingerprint({**parts, **_weights(model)})
+    parts: dict[str, bytes | str | Path] = {
+        "settings": settings,
+        "computation": _COMPUTATION_VERSION,
+        "tokenizer": tokenizer.to_bytes(),
+    }
+    whole = fingerprint(parts | _weights(model))
     return tuple(Space(name, model.settings.dim, fingerprint({"model": whole, "space": name})) for name in names)
 
 
@@ -43,10 +48,10 @@ def single_space(modality: Modality) -> str:
     return f"content.{modality.value}"
 
 
-def _weights(model: MatchModel) -> dict[str, str]:
+def _weights(model: MatchModel) -> dict[str, bytes | str | Path]:
     """Give a hash of every served weight by its name."""
     served = ((n, t) for n, t in model.state_dict().items() if n.startswith(("document.", "student.")))
-    hashes: dict[str, str] = {}
+    hashes: dict[str, bytes | str | Path] = {}
     for name, tensor in served:
         array = np.ascontiguousarray(tensor.detach().cpu().float().numpy())
         hashes[name] = hash_bytes(str(array.shape).encode(), array.tobytes())

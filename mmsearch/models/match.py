@@ -27,13 +27,20 @@ class MatchModel(nn.Module):
         super().__init__()
         self.settings = settings
         self.document = DocumentTower(settings, vocab_size)
-        self.teacher = QueryTower(settings.query.teacher.build(vocab_size), tuple(SPACES), settings.dim)
-        self.student = self.teacher.student(settings.query.student_depth)
-        if settings.query.tie_embeddings:
-            self.document.text.embed = self.teacher.text.embed
+        query = settings.query
+        self.teacher = QueryTower(query.teacher.build(vocab_size), tuple(SPACES), settings.dim, query.pool)
+        self.student = self.teacher.student(query.student_depth)
+        if query.tie_embeddings:
+            self._tie()
         # shape [1], not []: sharding optimisers cannot split a parameter without dimensions
         start = -math.log(settings.first_temperature)
         self.log_scale = nn.ParameterDict({name: nn.Parameter(torch.full((1,), start)) for name in SPACES})
+
+    def _tie(self) -> None:
+        """Share token embeddings, and start from equal projections: equal words match before the first step."""
+        self.document.text.embed = self.teacher.text.embed
+        for space in SPACES:
+            self.document.heads[space].load_state_dict(self.teacher.heads[space].state_dict())
 
     @property
     def device(self) -> torch.device:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmsearch.encoders import TextTower
+from mmsearch.nn import masked_mean
+
+Pool = Literal["mean", "first"]
 
 
 class QueryTower(nn.Module):
@@ -21,16 +25,18 @@ class QueryTower(nn.Module):
         text: the text tower.
         spaces: names of the spaces.
         dim: D.
+        pool: what stands for the whole query: the `mean` of its tokens, or the `first`, as BERT has it.
     """
 
-    def __init__(self, text: TextTower, spaces: Sequence[str], dim: int) -> None:
+    def __init__(self, text: TextTower, spaces: Sequence[str], dim: int, pool: Pool = "mean") -> None:
         super().__init__()
-        self.text = text
+        self.text, self.pool = text, pool
         self.heads = nn.ModuleDict({name: nn.Linear(text.width, dim, bias=False) for name in spaces})
 
     def forward(self, ids: Tensor, mask: Tensor, spaces: Collection[str] | None = None) -> dict[str, Tensor]:
         """Give L2-normalised vectors by space: ids and mask [Q, L] to [Q, D] each. None = all spaces."""
-        whole = self.text(ids, mask)[:, 0]
+        tokens = self.text(ids, mask)
+        whole = masked_mean(tokens, mask) if self.pool == "mean" else tokens[:, 0]
         wanted = self.heads.keys() if spaces is None else spaces
         return {name: F.normalize(self.heads[name](whole), dim=-1) for name in wanted}
 

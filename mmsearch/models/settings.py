@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from mmsearch.config import Settings
@@ -48,6 +50,8 @@ class QueryTowerSettings(Settings):
     """The 12-layer tower, for training only."""
     student_depth: int = Field(default=3, ge=1)
     """Layers of the student that is served, taken evenly from the teacher."""
+    pool: Literal["mean", "first"] = "mean"
+    """What stands for the whole query: the mean of its tokens, or the first token (pretrained BERT towers)."""
     tie_embeddings: bool = True
     """Let teacher and document text share token embeddings (they must have one width): words mean the same on both
     sides from the first step."""
