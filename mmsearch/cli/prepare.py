@@ -19,7 +19,7 @@ EXAMPLES = """
 
 
 def run(
-    videos: Annotated[Path, typer.Argument(help="The videos table: CSV, JSONL or Parquet.")],
+    videos: Annotated[Path, typer.Argument(metavar="VIDEOS", help="The videos table: CSV, JSONL or Parquet.")],
     out: Annotated[Path, typer.Option(help="Folder of the prepared corpus; an interrupted run goes on in it.")],
     settings: Annotated[
         list[str] | None,

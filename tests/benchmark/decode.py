@@ -4,7 +4,8 @@
 
 Makes a 20 s clip of 854 x 480 (H.264, a key frame every 2 s) and, where `DIR/clips` is, takes those clips too. The
 decoders take turns within each round, so that a busy machine slows all of them; the table shows medians of
-`decode_frames`, which reads the frame index with PyAV first whatever the decoder. The last line is one JSON object: videos read from the prepared corpus in a second, against decoding them again.
+`decode_frames`, which reads the frame index with PyAV first whatever the decoder. The last line is one JSON object:
+videos read from the prepared corpus in a second, against decoding them again.
 """
 
 from __future__ import annotations
