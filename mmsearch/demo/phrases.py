@@ -11,7 +11,7 @@ Lines = Mapping[Language, tuple[str, ...]]
 #: Titles that tell nothing.
 VAGUE_TITLES: Lines = {
     Language.ZH: ("今天的视频", "一定要看到最后", "太好看了", "日常记录", "你们觉得怎么样", "发个视频"),
-    Language.EN: ("wait for the end", "today's video", "so good", "my day", "what do you think", "just a video"),
+    Language.EN: ("wait for the end", "today's video", "so good", "my day", "just a video", "my video"),
 }
 
 #: Titles that tell something; `{}` is what they tell.
@@ -59,7 +59,7 @@ SMALL_TALK: Lines = {
         "hello everyone and welcome back",
         "remember to like and follow",
         "today we take our time",
-        "okay let us start",
+        "let us start",
         "thank you and see you next time",
     ),
 }
@@ -74,15 +74,15 @@ OBJECT_TALK: Lines = {
 TOPIC_TALK: Mapping[str, Lines] = {
     "repair": {
         Language.ZH: ("坏了不要紧，我来教你维修", "先打开，再把坏的地方修好"),
-        Language.EN: ("it is broken so here is the repair", "open it and fix the broken part"),
+        Language.EN: ("it is broken and this is the repair", "open it and fix the broken part"),
     },
     "history": {
         Language.ZH: ("它的历史很长，古代就有了", "从古代说起，说说它的由来"),
-        Language.EN: ("it has a long history", "the old story of where it comes from"),
+        Language.EN: ("it has a long history", "listen to the old story of it"),
     },
     "joke": {
         Language.ZH: ("给大家说个笑话，笑死我了", "这件事真的很搞笑"),
-        Language.EN: ("let me tell you a joke", "this is so funny that I laugh"),
+        Language.EN: ("let me tell you a joke", "this is so funny"),
     },
     "song": {
         Language.ZH: ("我来唱一首歌给你听", "听听这段音乐"),
@@ -90,11 +90,11 @@ TOPIC_TALK: Mapping[str, Lines] = {
     },
     "drawing": {
         Language.ZH: ("拿出纸和笔，我们一起画", "先画一个圆，简笔画很容易"),
-        Language.EN: ("take paper and pen and draw with me", "first draw a circle, a drawing is easy"),
+        Language.EN: ("take a pen and draw with me", "first draw a circle, a drawing is easy"),
     },
     "price": {
         Language.ZH: ("多少钱？价格真不贵", "只要九块九，价格很好"),
-        Language.EN: ("how much is it, the price is low", "the price is nine dollars"),
+        Language.EN: ("how much is it", "the price is so low"),
     },
 }
 

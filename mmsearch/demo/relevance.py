@@ -44,15 +44,16 @@ def choose_intents(posts: Sequence[Post], count: int, taken: Sequence[Meaning], 
         taken: intents of other splits, which are not chosen again.
         chance: what draws them.
     """
-    found: list[Meaning] = []
+    refused = {tuple(wanted.items()) for wanted in taken}
+    found: dict[tuple[tuple[Attribute, str], ...], Meaning] = {}
     for _ in range(20 * count):
         truth, kind = chance.choice(posts).truth, weighted(chance, _KINDS)
-        wanted = {attribute: truth[attribute] for attribute in kind}
-        if wanted not in taken and wanted not in found:
-            found.append(wanted)
+        wanted = tuple((attribute, truth[attribute]) for attribute in kind)
+        if wanted not in refused:
+            found[wanted] = dict(wanted)
         if len(found) == count:
             break
-    return found
+    return list(found.values())
 
 
 def held(wanted: Meaning, meaning: Meaning) -> int:
