@@ -34,7 +34,7 @@ class Validation:
         rows = np.concatenate(judged.rows)
         self._distinct, self._place = np.unique(rows, return_inverse=True)
         self._query_of = np.repeat(np.arange(len(judged.queries)), [len(r) for r in judged.rows])
-        names = [judged.queries[i] for i in self._query_of]
+        names = [judged.queries[int(i)] for i in self._query_of]
         doc_ids = [corpus.doc_ids[row] for row in rows]
         self._judged = Scored.from_columns(names, doc_ids, np.concatenate(judged.grades), np.zeros(len(rows)))
 

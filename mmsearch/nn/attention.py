@@ -32,8 +32,8 @@ class Block(nn.Module):
             q, k, v, attn_mask=allowed, dropout_p=self.dropout if self.training else 0.0
         )
         tokens = tokens + self.out(mixed.transpose(1, 2).reshape(b, n, w))
-        tokens = tokens + self.mlp(self.norm_mlp(tokens))
-        return tokens
+        changed: Tensor = self.mlp(self.norm_mlp(tokens))
+        return tokens + changed
 
 
 class Transformer(nn.Module):
