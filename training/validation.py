@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from mmsearch.data.prepared import PreparedCorpus
 from torch import Tensor
 
+from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.matching import mean_code
 from mmsearch.metrics.pnr import count_pairs, pnr
 from mmsearch.metrics.scored import Scored
