@@ -46,8 +46,9 @@ def decode_frames(
 
     Raises:
         MediaError: with a reason: `remote`, `missing_file`, `not_a_file`, `unreadable_file`, `empty_file`,
-            `too_many_bytes`, `playlist`, `not_a_video`, `no_video_stream`, `no_frames`, `truncated`, `damaged`,
-            `too_many_pixels`, `too_long`, `too_slow`.
+            `too_many_bytes`, `playlist`, `not_a_video`, `no_video_stream`, `unknown_codec`, `no_frames`, `truncated`,
+            `damaged`, `too_many_pixels`, `too_long`, `too_slow`.
+        MemoryError: a damaged file asks for absurd amounts, or the memory is really spent.
         MissingExtraError: the decoder's library is not installed.
     """
     limits = limits or MediaLimits()

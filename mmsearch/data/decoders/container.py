@@ -30,8 +30,9 @@ def open_video(path: Path, demuxer: str, limits: MediaLimits) -> Iterator[tuple[
     """Open a local file by one demuxer; give the container and its first video stream, checked against the limits.
 
     Raises:
-        MediaError: `no_video_stream`, `too_many_pixels`, `too_long`, `damaged`; also for whatever FFmpeg raises inside
-            the `with` block.
+        MediaError: `no_video_stream`, `unknown_codec`, `too_many_pixels`, `too_long`, `damaged`; also for whatever
+            FFmpeg raises inside the `with` block.
+        MemoryError: a damaged file asks for absurd amounts, or the memory is really spent.
     """
     av = require("av", extra="video")
     av.logging.set_level(av.logging.PANIC)  # what is wrong comes as exceptions and flags
@@ -52,8 +53,11 @@ def open_video(path: Path, demuxer: str, limits: MediaLimits) -> Iterator[tuple[
 
 def _first_video(path: Path, container: Any) -> Any:
     for stream in container.streams.video:
-        if not stream.disposition & stream.disposition.attached_pic:  # the cover of a song
-            return stream
+        if stream.disposition & stream.disposition.attached_pic:  # the cover of a song
+            continue
+        if stream.codec_context is None:
+            raise MediaError("unknown_codec", f"{path}: FFmpeg knows no decoder for its video stream")
+        return stream
     raise MediaError("no_video_stream", f"{path}: it holds no video")
 
 

@@ -127,6 +127,12 @@ def test_streams_that_hold_no_pictures(tmp_path, make_video):
     assert reason(tmp_path / "empty.avi") == "no_frames"
 
 
+def test_a_codec_that_nobody_knows(tmp_path, good):
+    (tmp_path / "a.mp4").write_bytes(good.read_bytes().replace(b"avc1", b"zzz9"))
+    assert reason(tmp_path / "a.mp4") == "unknown_codec"
+    assert reason(tmp_path / "a.mp4", decoder="decord") == "unknown_codec"
+
+
 def test_limits_are_read_from_the_header(tmp_path, make_video, good):
     huge = make_video(tmp_path / "huge.mp4", 2, codec="mpeg4", size=(8000, 8000))
     start = time.monotonic()
