@@ -62,8 +62,8 @@ class TextTower(nn.Module):
         self.embed = nn.Embedding(vocab_size, width)
         self.position = nn.Parameter(torch.zeros(max_length, width))
         self.transformer = Transformer(width, depth, heads, dropout=dropout)
-        nn.init.normal_(self.embed.weight, std=0.05)
-        nn.init.normal_(self.position, std=0.01)
+        nn.init.normal_(self.embed.weight, std=1.0)
+        nn.init.normal_(self.position, std=0.05)
 
     @property
     def depth(self) -> int:
