@@ -1,7 +1,7 @@
 # `make demo` and `make test` need nothing but Python 3.11+ and pip: they make the virtual environment themselves.
 PYTHON ?= python3.11
 VENV   ?= .venv
-RUN    ?= runs/demo
+RUN    := runs/demo
 BIN    := $(VENV)/bin
 # the environment is made anew from these files whenever one of them changes
 READY  := $(VENV)/.ready
@@ -21,9 +21,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## make a small world of videos, prepare, train, refresh, evaluate, search (a few minutes)
 	$(BIN)/mmsearch demo --out $(RUN)/world
 	$(BIN)/mmsearch prepare $(RUN)/world/videos.jsonl --out $(RUN)/corpus configs/prepare/demo.yaml
-	$(BIN)/python -m training fit configs/train/demo.yaml run.dir=$(RUN)/model
-	$(BIN)/python -m serving refresh --model $(RUN)/model --corpus $(RUN)/corpus --index $(RUN)/index --single-modalities
+	$(BIN)/python -m training fit configs/train/demo.yaml
+	$(BIN)/python -m serving refresh --model $(RUN)/model --corpus $(RUN)/corpus --index $(RUN)/index configs/refresh/demo.yaml
 	$(BIN)/mmsearch evaluate --index $(RUN)/index --judgments $(RUN)/world/judgments_test.jsonl
+	$(BIN)/mmsearch search --index $(RUN)/index "red ball bouncing on the beach" -k 5 --videos $(RUN)/world/videos.jsonl
+	$(BIN)/mmsearch search --index $(RUN)/index "厨房里的绿色小机器人" -k 5 --videos $(RUN)/world/videos.jsonl
 
 test: $(READY) lint unit  ## lint, type check, and run the tests
 

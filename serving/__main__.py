@@ -23,7 +23,7 @@ _EXAMPLES = """**Examples**
 
 `python -m serving refresh --model runs/match --corpus corpus --index index`
 
-`python -m serving refresh --model runs/match --corpus corpus --index index --set batch_size=256 --set device=cuda`
+`python -m serving refresh --model runs/match --corpus corpus --index index batch_size=256 device=cuda`
 """
 
 
@@ -40,9 +40,9 @@ def refresh(
     model: Annotated[Path, typer.Option(help="Folder of a trained model.")],
     corpus: Annotated[Path, typer.Option(help="Folder of a prepared corpus.")],
     index: Annotated[Path, typer.Option(help="Folder of the forward index; made when it does not exist.")],
-    config: Annotated[Path | None, typer.Option(help="YAML file of refresh settings.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, above those of the file.")
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CONFIG] [KEY=VALUE]...", help="A YAML file of RefreshSettings, then overrides."),
     ] = None,
 ) -> None:
     """Embed a corpus and publish the vectors, with the query tower, as the next generation of an index.
@@ -50,18 +50,18 @@ def refresh(
     Prints the name of the generation that is served then. A refresh that was killed goes on where it was; one that
     has nothing to do publishes nothing.
     """
-    from mmsearch.config import load_settings
+    from mmsearch.config import load_arguments
     from mmsearch.data.prepared import PreparedCorpus
     from mmsearch.models import export_query_tower, load_document_encoder
     from serving.refresh import refresh as run
     from serving.settings import RefreshSettings
 
-    settings = load_settings(RefreshSettings, config, overrides or [])
+    chosen = load_arguments(RefreshSettings, settings or [])
     opened = PreparedCorpus.open(corpus)
-    singles = settings.single_modalities
-    encoder = load_document_encoder(model, settings.device, single_modalities=singles)
+    singles = chosen.single_modalities
+    encoder = load_document_encoder(model, chosen.device, single_modalities=singles)
     export = partial(export_query_tower, model, single_modalities=singles)
-    typer.echo(run(opened, encoder, export, index, settings))
+    typer.echo(run(opened, encoder, export, index, chosen))
 
 
 if __name__ == "__main__":

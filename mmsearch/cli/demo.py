@@ -27,12 +27,10 @@ def run(
 
     All of it is simulated, and follows from the settings to the byte. A killed run is finished by the same command.
     """
-    from mmsearch.config import load_settings
+    from mmsearch.config import load_arguments
     from mmsearch.demo.settings import WorldSettings
     from mmsearch.demo.world import write_world
 
-    words = settings or []
-    config = Path(words[0]) if words and "=" not in words[0] else None
-    card = write_world(load_settings(WorldSettings, config, words[1:] if config else words), out)
+    card = write_world(load_arguments(WorldSettings, settings or []), out)
     for name, count in card["counts"].items():
         typer.echo(f"{name}\t{count}")

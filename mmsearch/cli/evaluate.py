@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,10 @@ EXAMPLES = """
 The rank features of an index, on the grades of a table:
 
 `mmsearch evaluate --index index --judgments judgments_test.jsonl`
+
+The same, ranking all videos of the index and not the judged ones alone:
+
+`mmsearch evaluate --index index --judgments judgments_test.jsonl --depth 1000`
 
 A file with grades and scores (JSON Lines, TSV, Parquet, or as the public CBVS files), PNR by pair of grades:
 
@@ -57,6 +62,10 @@ def run(
         list[Path] | None, typer.Option("--run", help="File with query, doc_id and score; may be repeated.")
     ] = None,
     aspect: Annotated[str, typer.Option(help="Aspect of the judgments, for --index.")] = "overall",
+    depth: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rank the whole index to this depth, for --index; unjudged videos are irrelevant."),
+    ] = None,
     metrics: Annotated[str, typer.Option(help="Measures, commas between.")] = "pnr,ndcg_exp@10,map,recall@10",
     relevant: Annotated[
         int | None, typer.Option(min=1, help="Least grade that counts as relevant; 2, or 1 on a 0/1 scale.")
@@ -85,7 +94,7 @@ def run(
     repeats: Duplicates = "first" if duplicates is Repeats.FIRST else "all"
     match (index, judgments, scored, qrels, runs or None):
         case (Path() as folder, Path() as table, None, None, None) if not grouped:
-            kind, inputs = "feature", _index_inputs(folder, table, aspect, repeats)
+            kind, inputs = "feature", _index_inputs(folder, table, aspect, repeats, depth)
         case (None, None, Path() as file, None, None):
             kind, inputs = "run", scored_inputs(file, duplicates=repeats, grouped=grouped)
         case (None, None, None, Path() as file, list() as files):
@@ -104,18 +113,18 @@ def run(
         _print(measured, kind, f"relevant: grade {least} or more")
 
 
-def _index_inputs(index: Path, judgments: Path, aspect: str, duplicates: Duplicates) -> list[Input]:
-    """Score every judged pair with every feature of the index."""
+def _index_inputs(index: Path, judgments: Path, aspect: str, duplicates: Duplicates, depth: int | None) -> list[Input]:
+    """Score every judged pair with every feature of the index; with a depth, rank the whole index as well."""
     import numpy as np
 
     from mmsearch import logs
-    from mmsearch.metrics.inputs import feature_inputs
+    from mmsearch.index.ann import ExactSearch
+    from mmsearch.metrics.inputs import feature_inputs, retrieval_inputs
     from mmsearch.scoring import FeatureScorer
 
     grades = _grades(judgments, aspect)
     scorer = FeatureScorer.open(index)
-
-    with logs.progress("score", None, unit="queries") as bar:
+    with logs.progress("score", len(set(grades.queries)), unit="queries") as bar:
 
         def score(query: str, doc_ids: Sequence[str]) -> dict[str, np.ndarray]:
             bar.advance()
@@ -123,7 +132,19 @@ def _index_inputs(index: Path, judgments: Path, aspect: str, duplicates: Duplica
             values = np.where(features.missing, np.nan, features.values)
             return dict(zip(features.names, values.T, strict=True))
 
-        return feature_inputs(grades, score, duplicates=duplicates)
+        if depth is None:
+            return feature_inputs(grades, score, duplicates=duplicates)
+        search = partial(ExactSearch(scorer.index).search, k=depth)
+
+        def retrieve(query: str, doc_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+            vectors = scorer.encoder.encode([query])
+            found = {}
+            for name, values in score(query, doc_ids).items():
+                best = zip(*search(name, vectors[name][0]), strict=True)
+                found[name] = dict(best) | dict(zip(doc_ids, values.tolist(), strict=True))
+            return found
+
+        return retrieval_inputs(grades, retrieve, duplicates=duplicates)
 
 
 def _grades(judgments: Path, aspect: str) -> Grades:

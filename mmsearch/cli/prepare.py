@@ -31,14 +31,12 @@ def run(
     What cannot be used is listed with a reason in rejected.jsonl, and the exit code is then 5. The same command
     finishes a killed run, and redoes only what changed in the table, the files or the settings.
     """
-    from mmsearch.config import load_settings
+    from mmsearch.config import load_arguments
     from mmsearch.data.prepare import REJECTED, REJECTED_ROWS, prepare
     from mmsearch.data.prepare_settings import PrepareSettings
     from mmsearch.errors import PartialResultError
 
-    words = settings or []
-    config = Path(words[0]) if words and "=" not in words[0] else None
-    summary = prepare(videos, out, load_settings(PrepareSettings, config, words[1:] if config else words))
+    summary = prepare(videos, out, load_arguments(PrepareSettings, settings or []))
     typer.echo(f"videos\t{summary.num_videos}")
     typer.echo(f"reused rows\t{summary.num_reused}")
     for modality, count in summary.modalities.items():

@@ -20,7 +20,8 @@ EXAMPLES = """**Examples**
 `mmsearch search --index index "大熊猫" --space cover -k 20 --videos videos.jsonl`
 """
 
-_MAX_TITLE = 80
+_MAX_TITLE = 60
+_PIPE_WIDTH = 200
 
 
 class Format(StrEnum):
@@ -39,6 +40,9 @@ def run(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many videos.")] = 10,
     videos: Annotated[Path | None, typer.Option(help="Videos table, to show titles.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all-features", help="Show the single-modality features (content.title …) as well.")
+    ] = False,
     output: Annotated[Format, typer.Option("--format", help="A table to look at, or one JSON object.")] = Format.TABLE,
 ) -> None:
     """Find the videos nearest to a query in one space, and show their features in all spaces.
@@ -57,7 +61,10 @@ def run(
     from rich.console import Console
 
     titles = None if videos is None else read_titles(videos, set(features.doc_ids))
-    Console().print(to_table(features, titles))
+    console = Console()
+    if not console.is_terminal:  # a pipe has no width; columns must not be cut to one
+        console = Console(width=_PIPE_WIDTH)
+    console.print(to_table(features, titles, every=every))
 
 
 def recall(scorer: FeatureScorer, query: str, space: str | None, k: int) -> RankFeatures:
@@ -83,27 +90,29 @@ def read_titles(path: Path, wanted: set[str]) -> dict[str, str]:
     return {video.doc_id: video.title or "" for video in read_videos(path) if video.doc_id in wanted}
 
 
-def to_table(features: RankFeatures, titles: dict[str, str] | None) -> Table:
+def to_table(features: RankFeatures, titles: dict[str, str] | None, *, every: bool = False) -> Table:
     """Lay out features as a table for the terminal; a feature that all of them lack gets no column.
 
-    Ids and titles are shown as they are, never as markup.
+    Ids and titles are shown as they are, never as markup. The single-modality features (`SPACE.MODALITY`) are shown
+    when `every` is asked for.
     """
     from rich.table import Table
     from rich.text import Text
 
-    shown = [name for name in features.names if not features.column(name)[1].all()]
+    offered = [name for name in features.names if every or "." not in name]
+    shown = [name for name in offered if not features.column(name)[1].all()]
     table = Table(box=None, header_style="bold")
     table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("doc_id", overflow="fold", min_width=12)
-    for name in shown:
-        table.add_column(Text(name.replace(".", "\n.")), justify="right", no_wrap=True)
+    table.add_column("doc_id", overflow="fold", min_width=8)
     if titles is not None:
         table.add_column("title", min_width=20)
+    for name in shown:
+        table.add_column(Text(name.replace(".", "\n.")), justify="right", no_wrap=True)
     for number, (doc_id, row) in enumerate(features.to_rows(), 1):
         cells: list[Text | str] = [str(number), Text(_printable(doc_id))]
-        cells += ["" if (value := row[name]) is None else f"{value:.3f}" for name in shown]
         if titles is not None:
             cells.append(Text(_printable(titles.get(doc_id, ""))[:_MAX_TITLE]))
+        cells += ["" if (value := row[name]) is None else f"{value:.3f}" for name in shown]
         table.add_row(*cells)
     return table
 

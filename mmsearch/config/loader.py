@@ -65,6 +65,12 @@ def load_settings(schema: type[S], path: Path | str | None = None, overrides: Se
         raise ConfigError("\n".join(lines)) from None
 
 
+def load_arguments(schema: type[S], arguments: Sequence[str]) -> S:
+    """Read settings from what stands on a command line: at most one YAML file, first, then `dotted.key=value`."""
+    first = Path(arguments[0]) if arguments and "=" not in arguments[0] else None
+    return load_settings(schema, first, arguments[1:] if first else arguments)
+
+
 def _read(path: Path, depth: int) -> tuple[dict[str, Any], Places]:
     if depth > _MAX_PARENTS:
         raise ConfigError(f"{path}: 'extends' goes deeper than {_MAX_PARENTS} files; is there a circle?")

@@ -16,7 +16,7 @@ class WorldSettings(Settings):
 
     seed: int = 0
     """Another seed is another world of the same kind."""
-    videos: int = Field(default=480, ge=24, le=20_000)
+    videos: int = Field(default=600, ge=24, le=20_000)
     """Number of videos: two thirds train, one eighth val, the rest test."""
     frames_per_second: int = Field(default=10, ge=4, le=30)
     """Frame rate of the films, which last about 2 to 4 seconds."""
@@ -47,9 +47,9 @@ class WorldSettings(Settings):
     ocr_noise: Share = 0.03
     """Share of drawn characters that the text recogniser drops or confuses."""
 
-    train_intents: int = Field(default=400, ge=1)
+    train_intents: int = Field(default=1_500, ge=1)
     """Number of different things that searchers look for in the click log."""
-    sessions: int = Field(default=1_500, ge=1)
+    sessions: int = Field(default=4_000, ge=1)
     """Number of searches in the click log; an intent is searched again in other words."""
     results: int = Field(default=10, ge=1, le=50)
     """Number of videos shown for a search."""
@@ -58,7 +58,7 @@ class WorldSettings(Settings):
     careless_clicks: Share = 0.04
     """Probability of clicking a looked-at video that promises nothing that was asked for."""
 
-    judged_train: int = Field(default=160, ge=1)
+    judged_train: int = Field(default=500, ge=1)
     """Number of judged queries over training videos."""
     judged_val: int = Field(default=40, ge=1)
     """Number of judged queries over val videos."""

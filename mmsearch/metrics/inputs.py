@@ -10,7 +10,7 @@ import numpy as np
 
 from mmsearch.errors import ConfigError
 from mmsearch.metrics.files import read_grades, read_run, read_scored
-from mmsearch.metrics.join import Duplicates, Grades, beside, join, judged_rows
+from mmsearch.metrics.join import Duplicates, Grades, Scores, beside, join, judged_rows
 from mmsearch.metrics.scored import Float64, Scored
 
 
@@ -92,6 +92,35 @@ def feature_inputs(
         missing = {"missing_scores": int(np.isnan(values).sum())}
         found.append(Input(name, None, table.with_scores(values), odd | missing))
     return found
+
+
+def retrieval_inputs(
+    grades: Grades,
+    retrieve: Callable[[str, Sequence[str]], Mapping[str, Mapping[str, float]]],
+    *,
+    duplicates: Duplicates = "all",
+) -> list[Input]:
+    """Give the table of every rank feature over a whole corpus: judged documents, and those that nobody judged.
+
+    Args:
+        grades: the judgments.
+        retrieve: gives, for a query and its judged documents, the scores of documents by feature: of the judged ones
+            that have one, and of the best of the corpus. It must give the same features for every query.
+        duplicates: what to do with repeated judgments.
+    """
+    part, _, odd = _judged(grades, range(len(grades.queries)), duplicates)
+    judged: dict[str, list[str]] = {}
+    for query, doc_id in zip(part.queries, part.doc_ids, strict=True):
+        judged.setdefault(query, []).append(doc_id)
+    runs: dict[str, Scores] = {}
+    for query, doc_ids in judged.items():
+        for name, scores in retrieve(query, doc_ids).items():
+            run = runs.setdefault(name, Scores([], [], []))
+            run.queries.extend([query] * len(scores))
+            run.doc_ids.extend(scores)
+            run.scores.extend(scores.values())
+    tables = {name: join(part, run) for name, run in runs.items()}
+    return [Input(name, None, scored, odd | more) for name, (scored, more) in tables.items()]
 
 
 def _parts(path: Path, grades: Grades, grouped: bool) -> list[tuple[str | None, Sequence[int]]]:
