@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,16 @@ def real_data():
     if not folder.is_dir():
         pytest.skip("the lent data is not here; set MMSEARCH_DATA to its folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch):
+    """No test reaches the network: connections leave this process for loopback addresses and local sockets only."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise PermissionError(f"a test tried to connect to {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)

@@ -44,7 +44,7 @@ class ForwardIndex:
             self._present[space.name] = open_array(folder / present_file(space.name), "bool", (manifest.num_docs,))
 
     @classmethod
-    def open(cls, index_dir: Path, generation: str | None = None) -> ForwardIndex:
+    def open(cls, index_dir: Path | str, generation: str | None = None) -> ForwardIndex:
         """Open the generation that is served.
 
         Checks the manifest's checksum, and the size and header of every file: milliseconds, whatever the size. The
@@ -59,6 +59,7 @@ class ForwardIndex:
             CorruptIndexError: a file is missing, cut, damaged or belongs elsewhere.
             FormatVersionError: a newer mmsearch wrote it.
         """
+        index_dir = Path(index_dir)
         generations = generations_of(index_dir)
         if generation is not None:
             if split_name(generation) is None or not (generations / generation).is_dir():

@@ -55,7 +55,8 @@ class GenerationWriter:
             disk refuses.
     """
 
-    def __init__(self, index_dir: Path, spaces: Sequence[Space], *, dtype: Dtype = "float16") -> None:
+    def __init__(self, index_dir: Path | str, spaces: Sequence[Space], *, dtype: Dtype = "float16") -> None:
+        index_dir = Path(index_dir)
         self._index_dir, self._spaces = index_dir, _to_stored(spaces, dtype)
         generations = generations_of(index_dir)
         with self._explaining():

@@ -19,8 +19,9 @@ from mmsearch.text import Tokenizer
 FORMAT_VERSION = 1
 
 
-def save_model(folder: Path, model: MatchModel, tokenizer: Tokenizer) -> None:
+def save_model(folder: Path | str, model: MatchModel, tokenizer: Tokenizer) -> None:
     """Write a model into a folder, the weights last: a folder with weights is a whole one."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder / "tokenizer")
     settings = {"format_version": FORMAT_VERSION, "model": model.settings.model_dump(mode="json")}
@@ -30,7 +31,7 @@ def save_model(folder: Path, model: MatchModel, tokenizer: Tokenizer) -> None:
         safetensors.save_model(model, str(beside))
 
 
-def load_model(folder: Path, device: str = "cpu") -> tuple[MatchModel, Tokenizer]:
+def load_model(folder: Path | str, device: str = "cpu") -> tuple[MatchModel, Tokenizer]:
     """Read a model folder.
 
     Raises:
@@ -38,6 +39,7 @@ def load_model(folder: Path, device: str = "cpu") -> tuple[MatchModel, Tokenizer
         FormatVersionError: a newer mmsearch wrote it.
         CorruptIndexError: the weights do not fit the settings beside them.
     """
+    folder = Path(folder)
     if not (folder / "model.safetensors").is_file():
         raise DataError(f"{folder}: no model.safetensors in it; give the folder that `training fit` wrote")
     config = read_json(folder / "config.json")

@@ -59,7 +59,9 @@ def only(inputs: DocumentInputs, kept: Modality) -> DocumentInputs:
     return replace(inputs, texts=texts, has_cover=cover, has_frame=frame)
 
 
-def load_document_encoder(run: Path, device: str = "auto", *, single_modalities: bool = False) -> MatchDocumentEncoder:
+def load_document_encoder(
+    run: Path | str, device: str = "auto", *, single_modalities: bool = False
+) -> MatchDocumentEncoder:
     """Read the document tower of a model folder; `auto` takes a GPU where there is one.
 
     Raises:

@@ -31,7 +31,7 @@ class _Outputs(nn.Module):
         return tuple(self.tower(input_ids, attention_mask.bool()).values())
 
 
-def export_query_tower(run: Path, out: Path, *, single_modalities: bool = False) -> None:
+def export_query_tower(run: Path | str, out: Path | str, *, single_modalities: bool = False) -> None:
     """Write the query tower folder of a model: `model.onnx`, `tokenizer/`, and `query_tower.json` last.
 
     Batch and length are free (up to the model's longest query). One pass gives all spaces; the single-modality
@@ -42,6 +42,7 @@ def export_query_tower(run: Path, out: Path, *, single_modalities: bool = False)
     """
     require("onnx", extra="train")
     model, tokenizer = load_model(run)
+    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "model.onnx") as beside:
         _export(model.student, beside)

@@ -47,7 +47,7 @@ class OnnxQueryEncoder:
         self._cache_size, self._lock = cache_size, threading.Lock()
 
     @classmethod
-    def open(cls, folder: Path, *, num_threads: int = 1, cache_size: int = 4096) -> OnnxQueryEncoder:
+    def open(cls, folder: Path | str, *, num_threads: int = 1, cache_size: int = 4096) -> OnnxQueryEncoder:
         """Open a query tower folder and run it once.
 
         Args:
@@ -60,6 +60,7 @@ class OnnxQueryEncoder:
             CorruptIndexError: the model cannot be read, or is not what `query_tower.json` says.
             FormatVersionError: a newer mmsearch wrote it.
         """
+        folder = Path(folder)
         tower = read_query_tower(folder)
         session = _open_session(folder / "model.onnx", num_threads)
         _check_names(folder, tower, session)

@@ -38,7 +38,7 @@ class FeatureScorer:
         self.names = tuple(space.name for space in index.spaces)
 
     @classmethod
-    def open(cls, index_dir: Path, *, num_threads: int = 1) -> FeatureScorer:
+    def open(cls, index_dir: Path | str, *, num_threads: int = 1) -> FeatureScorer:
         """Open the served generation of an index, and the query tower that was published in it.
 
         Raises:
