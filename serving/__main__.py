@@ -60,6 +60,7 @@ def refresh(
     opened = PreparedCorpus.open(corpus)
     singles = chosen.single_modalities
     encoder = load_document_encoder(model, chosen.device, single_modalities=singles)
+    encoder.settings.check_prepared(opened.settings, corpus)
     export = partial(export_query_tower, model, single_modalities=singles)
     typer.echo(run(opened, encoder, export, index, chosen))
 

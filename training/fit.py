@@ -52,7 +52,7 @@ def fit(settings: FitSettings) -> Path:
     if run.num_threads is not None:
         torch.set_num_threads(run.num_threads)
     corpus = PreparedCorpus.open(settings.data.corpus)
-    _check_corpus(settings, corpus)
+    settings.model.check_prepared(corpus.settings, settings.data.corpus)
     run_hash = _run_hash(settings, corpus)
     if _has_ended(run.dir, run_hash):
         _log.info("%s: this run has ended already", run.dir)
@@ -133,16 +133,6 @@ def _validation(settings: FitSettings, maker: InputMaker) -> Validation | None:
     corpus = PreparedCorpus.open(settings.data.corpus)  # its own: batches are made from the other in a thread
     judgments = read_judgments(settings.data.val_judgments)
     return Validation(corpus, judged_rows(corpus, judgments, settings.data.aspect, set()), maker)
-
-
-def _check_corpus(settings: FitSettings, corpus: PreparedCorpus) -> None:
-    side, frames = settings.model.document.image.image_size, settings.model.num_frames
-    if corpus.settings.image_size != side or corpus.settings.num_frames != frames:
-        raise ConfigError(
-            f"{settings.data.corpus}: prepared with image_size={corpus.settings.image_size} "
-            f"num_frames={corpus.settings.num_frames}; the model reads image_size={side} num_frames={frames}: "
-            "prepare again, or change model.document.image.image_size and model.num_frames"
-        )
 
 
 def _tokenizer(settings: FitSettings, corpus: PreparedCorpus) -> Tokenizer:

@@ -1,1 +1,1 @@
-"""From tables and media files to prepared corpora: `tables`, `interactions`, `prepare`, `prepared`, `sampler`. No torch."""
+"""From tables and media files to prepared corpora: `tables`, `interactions`, `prepare`, `prepared` and more."""

@@ -31,6 +31,7 @@ class MatchDocumentEncoder:
     def __init__(self, model: MatchModel, tokenizer: Tokenizer, *, single_modalities: bool = False) -> None:
         self._model = model.eval()
         self._maker = InputMaker(model.settings, tokenizer)
+        self.settings = model.settings
         self._singles = CONTENT if single_modalities else ()
         self.spaces = model_spaces(model, tokenizer, single_modalities=single_modalities)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from mmsearch.config import Settings
+from mmsearch.data.images import Fit
+from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.encoders import FrameTowerSettings, ImageTowerSettings, TextTowerSettings
+from mmsearch.errors import ConfigError
 from mmsearch.fusion import FusionTransformerSettings
 
 
@@ -66,6 +71,8 @@ class ModelSettings(Settings):
     """Tokens read of each text."""
     num_frames: int = Field(default=8, ge=1)
     """Frames of a video, as the corpus was prepared."""
+    fit: Fit = "squash"
+    """How pictures were made square, as the corpus was prepared."""
     document: DocumentTowerSettings = DocumentTowerSettings()
     """The document tower."""
     query: QueryTowerSettings = QueryTowerSettings()
@@ -87,3 +94,21 @@ class ModelSettings(Settings):
         if self.num_frames > self.document.frames.max_frames:
             raise ValueError("num_frames is larger than document.frames.max_frames")
         return self
+
+    def check_prepared(self, prepared: PrepareSettings, corpus: Path | str) -> None:
+        """Refuse a corpus whose pictures are not what the model reads.
+
+        Raises:
+            ConfigError: number of frames, picture size or fit differ; the message says how to prepare again.
+        """
+        reads = {"image_size": self.document.image.image_size, "num_frames": self.num_frames, "fit": self.fit}
+        found = {name: getattr(prepared, name) for name in reads}
+        if found != reads:
+            raise ConfigError(
+                f"{corpus}: prepared with {_words(found)}; the model reads {_words(reads)}: prepare the corpus again "
+                "with these, or change model.document.image.image_size, model.num_frames and model.fit"
+            )
+
+
+def _words(settings: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={value}" for name, value in settings.items())

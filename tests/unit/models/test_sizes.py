@@ -1,0 +1,52 @@
+"""The large configuration builds; settings that do not fit together are refused before anything is made."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmsearch.config import load_settings
+from mmsearch.data.prepare_settings import PrepareSettings
+from mmsearch.errors import ConfigError
+from mmsearch.models import MatchModel, ModelSettings
+from training.config import FitSettings
+
+CONFIGS = Path(__file__).parents[3] / "configs" / "train"
+
+
+def test_the_large_model_builds_with_the_sizes_it_names():
+    overrides = ["model.document.image.pretrained=false"]  # weights come from a cache or hub, which a test has not
+    settings = load_settings(FitSettings, CONFIGS / "vit_l14_336.yaml", overrides).model
+    with torch.device("meta"):
+        model = MatchModel(settings, 32_000)
+    counted = sum(parameter.numel() for parameter in model.document.image.parameters())
+    assert 300e6 < counted < 310e6  # ViT-L/14 at 336 px
+    assert (model.teacher.text.depth, model.student.text.depth) == (12, 3)
+    assert model.document.fusions["content"].num_codes == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("query.teacher.width=32", "teacher.width equal to"),
+        ("query.student_depth=9", "student_depth is larger"),
+        ("lengths.query=64", "lengths.query is larger"),
+        ("lengths.asr=64", "longer than"),
+        ("num_frames=9", "num_frames is larger"),
+    ],
+)
+def test_sizes_that_do_not_fit_together_are_refused(tiny_model, tmp_path, override, message):
+    import yaml
+
+    path = tmp_path / "model.yaml"
+    path.write_text(yaml.safe_dump(tiny_model))
+    load_settings(ModelSettings, path)
+    with pytest.raises(ConfigError, match=message):
+        load_settings(ModelSettings, path, [override])
+
+
+def test_a_corpus_prepared_otherwise_is_refused(tiny_model):
+    settings = ModelSettings.model_validate(tiny_model)
+    settings.check_prepared(PrepareSettings(num_frames=2, image_size=16), "corpus")
+    with pytest.raises(ConfigError, match="fit=crop; the model reads .* fit=squash"):
+        settings.check_prepared(PrepareSettings(num_frames=2, image_size=16, fit="crop"), "corpus")
