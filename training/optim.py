@@ -69,4 +69,5 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensor
             raise CorruptIndexError(f"the checkpoint's optimizer knows a parameter '{name}' that the model lacks")
         parameter = parameters[name]
         # AdamW keeps its step count on the CPU, the moments where the parameter is
-        optimizer.state[parameter][key] = value.clone() if key == "step" else value.to(parameter.device)
+        device = value.device if key == "step" else parameter.device
+        optimizer.state[parameter][key] = value.to(device, copy=True)
