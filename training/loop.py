@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -20,6 +21,8 @@ from training.tasks import Batch
 from training.tracking import MetricsLog
 
 Optimizer = torch.optim.Optimizer
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -81,11 +84,9 @@ def run_stage(model: MatchModel, stage: Stage, run: RunSettings, start: int, hoo
             bar.advance()
             if done % run.log_every == 0 or done == settings.steps:
                 rate = (done - start) / (time.perf_counter() - begun)
-                _log(losses, stage, done, rate, bar, hooks.metrics)
+                _record(losses, stage, done, rate, bar, hooks.metrics)
             if done % run.validate_every == 0 or done == settings.steps:
-                found = hooks.validate()
-                if found:
-                    hooks.metrics.append("validation", settings.name, stage.steps_before + done, {"pnr": found})
+                _validate(stage, done, hooks)
             if done % run.save_every == 0 or done == settings.steps:
                 hooks.save(optimizer, done)
 
@@ -107,7 +108,7 @@ def _step(
     return {**losses, "grad_norm": norm}
 
 
-def _log(
+def _record(
     losses: dict[str, Tensor], stage: Stage, done: int, rate: float, bar: ProgressBar, metrics: MetricsLog
 ) -> None:
     values: dict[str, float] = {name: round(float(value.detach()), 5) for name, value in losses.items()}
@@ -115,6 +116,15 @@ def _log(
     values["steps_per_s"] = round(rate, 3)
     bar.note(f"loss {values['loss']:.3f}")
     metrics.append("train", stage.settings.name, stage.steps_before + done, values)
+
+
+def _validate(stage: Stage, done: int, hooks: Hooks) -> None:
+    found = hooks.validate()
+    if not found:
+        return
+    hooks.metrics.append("validation", stage.settings.name, stage.steps_before + done, {"pnr": found})
+    student = ", ".join(f"{n.removeprefix('student/')} {v:.2f}" for n, v in found.items() if n.startswith("student/"))
+    _log.info("%s, step %d of %d: PNR on validation: %s", stage.settings.name, done, stage.settings.steps, student)
 
 
 def _autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
