@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
@@ -14,6 +15,7 @@ import typer
 from mmsearch.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from mmsearch.metrics.contrasts import Contrast
     from mmsearch.metrics.inputs import Input
     from mmsearch.metrics.join import Duplicates, Grades
     from mmsearch.metrics.report import Measured
@@ -31,9 +33,13 @@ A file with grades and scores (JSON Lines, TSV, Parquet, or as the public CBVS f
 
 `mmsearch evaluate --scored inference_result.txt --by grade`
 
-Runs of two models on the same judgments, as JSON:
+Runs of two models on the same judgments, compared, as JSON:
 
 `mmsearch evaluate --qrels test.qrels --run a.run --run b.run --metrics pnr,ndcg_exp@10,mrr --json`
+
+Each run compared with the one in base.run; PNR by two rules for ties:
+
+`mmsearch evaluate --qrels q --run base.run --run b.run --run c.run --compare base --metrics 'pnr,pnr(ties=ignore)'`
 """
 
 MAX_PIPE_WIDTH = 400
@@ -53,42 +59,67 @@ class Repeats(StrEnum):
     FIRST = "first"
 
 
+_Index = Annotated[Path | None, typer.Option(help="Forward index whose rank features are measured.")]
+_Judgments = Annotated[Path | None, typer.Option(help="Table of human grades, for --index.")]
+_Scored = Annotated[Path | None, typer.Option(help="File with query, doc_id, grade and score.")]
+_Qrels = Annotated[Path | None, typer.Option(help="File with query, doc_id and grade, for --run.")]
+_Runs = Annotated[list[Path] | None, typer.Option("--run", help="File with query, doc_id and score; may be repeated.")]
+_Aspect = Annotated[str, typer.Option(help="Aspect of the judgments, for --index.")]
+_Depth = Annotated[
+    int | None,
+    typer.Option(min=1, help="Rank the whole index to this depth, for --index; unjudged videos are irrelevant."),
+]
+_Metrics = Annotated[
+    str, typer.Option(help="Measures, commas between: pnr, 'pnr(ties=ignore)', ndcg_exp@10, 'recall(relevant=1)@5', …")
+]
+_Relevant = Annotated[
+    int | None, typer.Option(min=1, help="Least grade that counts as relevant; 2, or 1 on a 0/1 scale.")
+]
+_By = Annotated[By | None, typer.Option(help="Break down by pair of grades, or by the column 'group'.")]
+_Repeats = Annotated[
+    Repeats, typer.Option(help="Repeated judgments: all count (as in the public CBVS script), or the first.")
+]
+_Compare = Annotated[
+    str | None,
+    typer.Option(help="What to compare: all pairs (so for runs), each with the best (--index), none, or a name."),
+]
+_Resamples = Annotated[
+    int, typer.Option(min=1, max=1_000_000, help="Bootstrap samples of the queries; ten times as many random swaps.")
+]
+_Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and of the swaps.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
 def run(
-    index: Annotated[Path | None, typer.Option(help="Forward index whose rank features are measured.")] = None,
-    judgments: Annotated[Path | None, typer.Option(help="Table of human grades, for --index.")] = None,
-    scored: Annotated[Path | None, typer.Option(help="File with query, doc_id, grade and score.")] = None,
-    qrels: Annotated[Path | None, typer.Option(help="File with query, doc_id and grade, for --run.")] = None,
-    runs: Annotated[
-        list[Path] | None, typer.Option("--run", help="File with query, doc_id and score; may be repeated.")
-    ] = None,
-    aspect: Annotated[str, typer.Option(help="Aspect of the judgments, for --index.")] = "overall",
-    depth: Annotated[
-        int | None,
-        typer.Option(min=1, help="Rank the whole index to this depth, for --index; unjudged videos are irrelevant."),
-    ] = None,
-    metrics: Annotated[str, typer.Option(help="Measures, commas between.")] = "pnr,ndcg_exp@10,map,recall@10",
-    relevant: Annotated[
-        int | None, typer.Option(min=1, help="Least grade that counts as relevant; 2, or 1 on a 0/1 scale.")
-    ] = None,
-    by: Annotated[By | None, typer.Option(help="Break down by pair of grades, or by the column 'group'.")] = None,
-    duplicates: Annotated[
-        Repeats, typer.Option(help="Repeated judgments: all count (as in the public CBVS script), or the first.")
-    ] = Repeats.ALL,
-    resamples: Annotated[int, typer.Option(min=1, max=1_000_000, help="Bootstrap samples of the queries.")] = 1_000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    index: _Index = None,
+    judgments: _Judgments = None,
+    scored: _Scored = None,
+    qrels: _Qrels = None,
+    runs: _Runs = None,
+    aspect: _Aspect = "overall",
+    depth: _Depth = None,
+    metrics: _Metrics = "pnr,ndcg_exp@10,map,recall@10",
+    relevant: _Relevant = None,
+    by: _By = None,
+    duplicates: _Repeats = Repeats.ALL,
+    compare: _Compare = None,
+    resamples: _Resamples = 1_000,
+    seed: _Seed = 0,
+    as_json: _Json = False,
 ) -> None:
     """Measure rank features, or the scores of any model, on human grades.
 
-    Prints a row for every feature or run: PNR with its 95 % interval (bootstrap over queries), NDCG and other measures.
-    Scores that are missing, NaN or infinite rank last, tied among themselves. They are counted, and so is all else that
-    is unusual in the input.
+    Prints a row for every feature or run: PNR with its 95 % interval (bootstrap over queries), NDCG and other measures;
+    then the differences between them, with p-values corrected for their number, and the least difference that so many
+    queries can show. Scores that are missing, NaN or infinite rank last, tied among themselves. They are counted, and
+    so is all else that is unusual in the input.
     """
+    from mmsearch.metrics import report
     from mmsearch.metrics.inputs import run_inputs, scored_inputs
     from mmsearch.metrics.measures import check_measures
-    from mmsearch.metrics.report import default_relevant, measure, report_json
+    from mmsearch.metrics.names import split_names
 
-    measures = list(dict.fromkeys(name.strip() for name in metrics.split(",") if name.strip()))
+    measures = split_names(metrics)
     check_measures(measures)
     grouped = by is By.GROUP
     repeats: Duplicates = "first" if duplicates is Repeats.FIRST else "all"
@@ -103,14 +134,15 @@ def run(
             raise ConfigError(
                 "give --index and --judgments, or --scored, or --qrels and --run; --by group works with the last two"
             )
-    least = relevant or default_relevant(inputs)
-    pairs = by is By.GRADE
-    measured = measure(inputs, measures, relevant=least, grade_pairs=pairs, resamples=resamples, seed=seed)
+    settings = {"relevant": relevant or report.default_relevant(inputs), "resamples": resamples, "seed": seed}
+    measured = report.measure(inputs, measures, grade_pairs=by is By.GRADE, **settings)
+    which = compare or ("all" if kind == "run" else "best")
+    contrasts = report.compare(measured, which, permutations=10 * resamples, seed=seed)
     if as_json:
-        settings = {"relevant": least, "duplicates": repeats, "resamples": resamples, "seed": seed}
-        typer.echo(json.dumps({f"{kind}s": report_json(measured)} | settings, ensure_ascii=False))
+        results = report.report_json(measured, kind, contrasts)
+        typer.echo(json.dumps(results | settings | {"duplicates": repeats}, ensure_ascii=False))
     else:
-        _print(measured, kind, f"relevant: grade {least} or more")
+        _print(measured, contrasts, kind, f"relevant: grade {settings['relevant']} or more")
 
 
 def _index_inputs(index: Path, judgments: Path, aspect: str, duplicates: Duplicates, depth: int | None) -> list[Input]:
@@ -141,7 +173,8 @@ def _index_inputs(index: Path, judgments: Path, aspect: str, duplicates: Duplica
             found = {}
             for name, values in score(query, doc_ids).items():
                 best = zip(*search(name, vectors[name][0]), strict=True)
-                found[name] = dict(best) | dict(zip(doc_ids, values.tolist(), strict=True))
+                scored = zip(doc_ids, values.tolist(), strict=True)
+                found[name] = dict(best) | {doc_id: value for doc_id, value in scored if not math.isnan(value)}
             return found
 
         return retrieval_inputs(grades, retrieve, duplicates=duplicates)
@@ -159,23 +192,24 @@ def _grades(judgments: Path, aspect: str) -> Grades:
     return Grades([r.query for r in chosen], [r.doc_id for r in chosen], [r.grade for r in chosen], [])
 
 
-def _print(measured: Sequence[Measured], kind: str, note: str) -> None:
+def _print(measured: Sequence[Measured], contrasts: Sequence[Contrast], kind: str, note: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from mmsearch.metrics.report import oddity_lines, report_tables
+    from mmsearch.metrics.report import note_lines, report_tables
 
     console = Console()
     if not console.is_terminal:  # cut to the width of a pipe, a table would lose its numbers
         console = Console(width=MAX_PIPE_WIDTH)
-    for head, rows in report_tables(measured, kind):
+    for head, rows in report_tables(measured, kind, contrasts, width=console.width):
         table = Table()
         for column, name in enumerate(head):
-            table.add_column(name, justify="left" if column == 0 else "right", no_wrap=True)
+            # numbers that find no room go on in the next line; nothing is cut
+            table.add_column(name, justify="left" if column == 0 else "right", overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         console.print(table)
     typer.echo(note)
-    for line in oddity_lines(measured):
+    for line in note_lines(measured, contrasts):
         typer.echo(f"note: {line}")

@@ -1,29 +1,29 @@
-"""Measures by name: `pnr`, `ndcg_exp@10`, `map`, …
+"""Measures by name: `pnr`, `pnr(ties=ignore)`, `ndcg_exp@10`, `map`, …
 
-A name is a measure and, where it has one, a cut-off after `@`. Measures that differ have different names.
+A name is a measure, its options in parentheses, and where it has one a cut-off after `@`, see `mmsearch.metrics.names`.
+Measures that differ have different names.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property, partial
+from typing import Any, get_args
 
 import numpy as np
 
 from mmsearch.errors import ConfigError
 from mmsearch.metrics import ranking
-from mmsearch.metrics.pnr import PnrCounts, Weights, count_pairs, pair_accuracy, ratio
+from mmsearch.metrics.names import Choice, parse, read_options
+from mmsearch.metrics.pnr import PnrCounts, Ties, Weights, count_pairs, pair_accuracy, ratio
 from mmsearch.metrics.ranking import Ranking
 from mmsearch.metrics.scored import Float64, Scored
 from mmsearch.metrics.statistic import Statistic, mean_of
 
 #: What is reported unless other measures are asked for.
 DEFAULT_MEASURES = ("pnr", "ndcg_exp@10", "map", "recall@10")
-
-_NAME = re.compile(r"([a-z_]+)(?:@([1-9][0-9]{0,5}))?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,53 +51,77 @@ class Table:
         return Ranking.of(self.scored)
 
 
-def _pooled(
-    combine: Callable[[Float64], Float64], weights: Weights, name: str, table: Table, _: int | None
+def _pnr(
+    name: str, table: Table, k: int | None, *, ties: Ties = "half", min_gap: int = 1, weights: Weights = "none"
 ) -> Statistic:
-    counts = table.pairs.per_query(weights).astype(np.float64)
-    return Statistic(name, counts, combine, int(counts.any(axis=1).sum()))
+    pairs = table.pairs.select(min_gap=min_gap)
+    counts = pairs.per_query(weights).astype(np.float64)
+    return Statistic(name, counts, partial(ratio, ties=ties), int(counts.any(axis=1).sum()), pairs.totals)
 
 
-def _per_query(values: Callable[[Table, int | None], Float64], name: str, table: Table, k: int | None) -> Statistic:
-    return mean_of(name, values(table, k))
+def _pair_accuracy(
+    name: str, table: Table, k: int | None, *, ties: Ties = "half", min_gap: int = 1, weights: Weights = "none"
+) -> Statistic:
+    counts = table.pairs.select(min_gap=min_gap).per_query(weights)
+    return mean_of(name, pair_accuracy(counts.astype(np.float64), ties))
 
 
-def _macro(table: Table, _: int | None) -> Float64:
-    return pair_accuracy(table.pairs.per_query().astype(np.float64))
+def _graded(values: Callable[[Ranking, int | None], Float64], name: str, table: Table, k: int | None) -> Statistic:
+    return mean_of(name, values(table.ranking, k))
 
 
-def _auc(table: Table, _: int | None) -> Float64:
-    return ranking.auc(table.scored, table.relevant)
+def _binary(
+    values: Callable[[Ranking, int, int | None], Float64],
+    name: str,
+    table: Table,
+    k: int | None,
+    *,
+    relevant: int | None = None,
+) -> Statistic:
+    return mean_of(name, values(table.ranking, relevant or table.relevant, k))
 
 
-_Build = Callable[[str, Table, "int | None"], Statistic]
-_WITHOUT_CUT: dict[str, _Build] = {
-    "pnr": partial(_pooled, ratio, "none"),
-    "pnr_ties_ignored": partial(_pooled, partial(ratio, ties="ignore"), "none"),
-    "pnr_ties_discordant": partial(_pooled, partial(ratio, ties="discordant"), "none"),
-    "pnr_weighted": partial(_pooled, ratio, "grade_gap"),
-    "pair_accuracy": partial(_per_query, _macro),
-    "auc": partial(_per_query, _auc),
+def _auc(name: str, table: Table, k: int | None, *, relevant: int | None = None) -> Statistic:
+    return mean_of(name, ranking.auc(table.scored, relevant or table.relevant))
+
+
+def _err(name: str, table: Table, k: int | None, *, max_grade: int | None = None) -> Statistic:
+    return mean_of(name, ranking.err(table.ranking, k, max_grade=max_grade or table.max_grade))
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    build: Callable[..., Statistic]
+    has_cut: bool
+    options: Mapping[str, Choice]
+
+
+_PAIRS: dict[str, Choice] = {"ties": get_args(Ties), "min_gap": int, "weights": get_args(Weights)}
+_RELEVANT: dict[str, Choice] = {"relevant": int}
+_MEASURES: dict[str, _Measure] = {
+    "pnr": _Measure(_pnr, False, _PAIRS),
+    "pair_accuracy": _Measure(_pair_accuracy, False, _PAIRS),
+    "auc": _Measure(_auc, False, _RELEVANT),
+    "ndcg_exp": _Measure(partial(_graded, ranking.ndcg_exp), True, {}),
+    "ndcg_linear": _Measure(partial(_graded, ranking.ndcg_linear), True, {}),
+    "map": _Measure(partial(_binary, ranking.average_precision), True, _RELEVANT),
+    "mrr": _Measure(partial(_binary, ranking.reciprocal_rank), True, _RELEVANT),
+    "recall": _Measure(partial(_binary, ranking.recall), True, _RELEVANT),
+    "precision": _Measure(partial(_binary, ranking.precision), True, _RELEVANT),
+    "err": _Measure(_err, True, {"max_grade": int}),
 }
-_WITH_CUT: dict[str, _Build] = {
-    "ndcg_exp": partial(_per_query, lambda t, k: ranking.ndcg_exp(t.ranking, k)),
-    "ndcg_linear": partial(_per_query, lambda t, k: ranking.ndcg_linear(t.ranking, k)),
-    "map": partial(_per_query, lambda t, k: ranking.average_precision(t.ranking, t.relevant, k)),
-    "mrr": partial(_per_query, lambda t, k: ranking.reciprocal_rank(t.ranking, t.relevant, k)),
-    "recall": partial(_per_query, lambda t, k: ranking.recall(t.ranking, t.relevant, k)),
-    "precision": partial(_per_query, lambda t, k: ranking.precision(t.ranking, t.relevant, k)),
-    "err": partial(_per_query, lambda t, k: ranking.err(t.ranking, k, max_grade=t.max_grade)),
-}
-#: Every measure; those in the second line may carry a cut-off.
-MEASURES = (*_WITHOUT_CUT, *_WITH_CUT)
+#: Every measure; all but the first three may carry a cut-off.
+MEASURES = tuple(_MEASURES)
 
 
 def check_measures(names: Sequence[str]) -> None:
     """Check names of measures before any work is done.
 
     Raises:
-        ConfigError: a name is unknown, or has a cut-off and may not.
+        ConfigError: a name is unknown, has a cut-off or an option that it may not have, or there is none.
     """
+    if not names:
+        raise ConfigError(f"there is no measure to compute; known: {', '.join(MEASURES)}")
     for name in names:
         _find(name)
 
@@ -108,22 +132,23 @@ def compute(name: str, table: Table) -> Statistic:
     Raises:
         ConfigError: the name is unknown, or the measure cannot take the grades of this table.
     """
-    build, k = _find(name)
+    measure, k, options = _find(name)
     try:
-        return build(name, table, k)
+        return measure.build("".join(name.split()), table, k, **options)
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from error
 
 
-def _find(name: str) -> tuple[_Build, int | None]:
-    parts = _NAME.fullmatch(name)
-    if parts and parts[2] is None and parts[1] in MEASURES:
-        return (_WITHOUT_CUT | _WITH_CUT)[parts[1]], None
-    if parts and parts[1] in _WITH_CUT:
-        return _WITH_CUT[parts[1]], int(parts[2])
-    if parts and parts[1] in _WITHOUT_CUT:
-        raise ConfigError(f"{name}: '{parts[1]}' looks at whole lists and takes no cut-off")
-    bare = parts[1] if parts else name
-    near = ("ndcg_exp", "ndcg_linear") if bare == "ndcg" else get_close_matches(bare, MEASURES, n=1)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(MEASURES)}"
-    raise ConfigError(f"{name}: no such measure; {hint}")
+def _find(name: str) -> tuple[_Measure, int | None, dict[str, Any]]:
+    parts = parse(name)
+    measure = _MEASURES.get(parts.measure) if parts else None
+    if parts is None or measure is None:
+        bare = parts.measure if parts else name
+        near = ("ndcg_exp", "ndcg_linear") if bare == "ndcg" else get_close_matches(bare, MEASURES, n=1)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(MEASURES)}"
+        raise ConfigError(f"{name}: no such measure; {hint}")
+    if parts.k is not None and not measure.has_cut:
+        raise ConfigError(f"{name}: '{parts.measure}' looks at whole lists and takes no cut-off")
+    if parts.measure == "pnr" and "average=macro" in parts.options:
+        raise ConfigError(f"{name}: a mean of ratios has no bound; the macro average is the measure 'pair_accuracy'")
+    return measure, parts.k, read_options(name, parts.options, measure.options)

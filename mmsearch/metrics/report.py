@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmsearch.metrics import tables
+from mmsearch.metrics.contrasts import Contrast, contrast
 from mmsearch.metrics.inputs import Input
 from mmsearch.metrics.join import ODDITIES
 from mmsearch.metrics.measures import Table
 from mmsearch.metrics.results import Evaluation, Result, by_grade, evaluate
-from mmsearch.metrics.tables import as_json, grade_rows, measure_rows, result_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +60,55 @@ def measure(
     return found
 
 
-def report_json(measured: Sequence[Measured]) -> dict[str, Any]:
-    """Give the measures by name of run or feature; `groups` and `by_grade` stand inside where they were asked for."""
+def report_json(measured: Sequence[Measured], kind: str, contrasts: Sequence[Contrast] = ()) -> dict[str, Any]:
+    """Give `runs` or `features` by name, each with its measures by name, and `comparisons`.
+
+    `groups` and `by_grade` stand inside where they were asked for.
+    """
     report: dict[str, Any] = {}
     for one in measured:
-        value = as_json(one.evaluation) | {"oddities": one.source.oddities}
+        value = tables.as_json(one.evaluation) | {"oddities": one.source.oddities}
         if one.grades:
-            value["by_grade"] = {result.name: result_json(result) for result in one.grades}
+            value["by_grade"] = {result.name: tables.result_json(result) for result in one.grades}
         if one.source.group is None:
             report[one.source.name] = value
         else:
             report[one.source.name].setdefault("groups", {})[one.source.group] = value
-    return report
+    return {f"{kind}s": report, "comparisons": [tables.contrast_json(one) for one in contrasts]}
 
 
-def report_tables(measured: Sequence[Measured], kind: str) -> list[tuple[list[str], list[list[str]]]]:
-    """Give tables of text, each a head and rows: the measures, and the pairs of grades where asked for."""
-    tables = [measure_rows([one.evaluation for one in measured], kind)]
+def compare(measured: Sequence[Measured], which: str, *, permutations: int = 10_000, seed: int = 0) -> list[Contrast]:
+    """Compare runs or features over all of their rows, see `contrast`; or not at all (`none`). Groups are left out."""
+    if which == "none":
+        return []
+    wholes = [one.evaluation for one in measured if one.source.group is None]
+    return contrast(wholes, which, permutations=permutations, seed=seed)
+
+
+def report_tables(
+    measured: Sequence[Measured], kind: str, contrasts: Sequence[Contrast] = (), *, width: int | None = None
+) -> list[tuple[list[str], list[list[str]]]]:
+    """Give tables of text, each a head and rows: the measures, the pairs of grades where asked for, comparisons.
+
+    Where the measures do not stand side by side in `width` characters, they stand below each other.
+    """
+    evaluations = [one.evaluation for one in measured]
+    wide = tables.measure_rows(evaluations, kind)
+    fits = width is None or tables.width(*wide) <= width
+    found = [wide if fits else tables.long_measure_rows(evaluations, kind)]
     with_grades = [one for one in measured if one.grades]
     if with_grades:
-        head, _ = grade_rows("", [])
-        rows = [row for one in with_grades for row in grade_rows(one.evaluation.name, one.grades)[1]]
-        tables.append(([kind, *head[1:]], rows))
-    return tables
+        head, _ = tables.grade_rows("", [])
+        rows = [row for one in with_grades for row in tables.grade_rows(one.evaluation.name, one.grades)[1]]
+        found.append(([kind, *head[1:]], rows))
+    if contrasts:
+        found.append(tables.contrast_rows(contrasts))
+    return found
+
+
+def note_lines(measured: Sequence[Measured], contrasts: Sequence[Contrast] = ()) -> list[str]:
+    """Say what the queries are too few for, and what was unusual in the inputs, a line for each kind."""
+    return [*tables.power_lines(contrasts), *oddity_lines(measured)]
 
 
 def oddity_lines(measured: Sequence[Measured]) -> list[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mmsearch.metrics.measures import Table, compute
 from mmsearch.metrics.pnr import ratio
 from mmsearch.metrics.scored import Float64
-from mmsearch.metrics.significance import Interval, bootstrap_intervals
+from mmsearch.metrics.significance import Interval, bootstrap_intervals, percentile_interval, resample
 from mmsearch.metrics.statistic import Statistic
 
 
@@ -34,7 +34,7 @@ class Result:
     pairs: Pairs | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
     """All measures of one feature, run or group.
 
@@ -44,6 +44,9 @@ class Evaluation:
         num_judged: judged rows.
         missing: share of the judged rows without a usable score, 0 to 1.
         results: in the order in which the measures were asked for.
+        statistics: what each result was computed from.
+        samples: each statistic on bootstrap samples of the queries, [resamples] each; equal seeds and judged queries
+            give the same samples, so that differences between two evaluations are paired.
     """
 
     name: str
@@ -51,6 +54,8 @@ class Evaluation:
     num_judged: int
     missing: float
     results: tuple[Result, ...]
+    statistics: tuple[Statistic, ...] = field(repr=False)
+    samples: tuple[Float64, ...] = field(repr=False)
 
 
 def evaluate(name: str, table: Table, measures: Sequence[str], *, resamples: int = 1_000, seed: int = 0) -> Evaluation:
@@ -66,30 +71,27 @@ def evaluate(name: str, table: Table, measures: Sequence[str], *, resamples: int
     Raises:
         ConfigError: a measure is unknown or cannot take these grades.
     """
-    statistics = [compute(measure, table) for measure in measures]
-    intervals = bootstrap_intervals(statistics, resamples=resamples, seed=seed)
-    results = tuple(
-        _result(s, i, table.pairs.per_query().astype(np.float64) if s.name.startswith("pnr") else None)
-        for s, i in zip(statistics, intervals, strict=True)
-    )
+    statistics = tuple(compute(measure, table) for measure in measures)
+    samples = tuple(resample(statistics, resamples=resamples, seed=seed))
+    results = tuple(_result(s, percentile_interval(values)) for s, values in zip(statistics, samples, strict=True))
     judged = table.scored.judged
     missing = float(np.mean(~table.scored.retrieved[judged])) if judged.any() else 0.0
-    return Evaluation(name, table.scored.num_queries, int(judged.sum()), missing, results)
+    return Evaluation(name, table.scored.num_queries, int(judged.sum()), missing, results, statistics, samples)
 
 
 def by_grade(table: Table, *, resamples: int = 1_000, seed: int = 0) -> list[Result]:
     """Give the PNR of every pair of grades, best against next best first; named such as `2>1`."""
     pairs = table.pairs
     statistics = []
-    for high, low in sorted(pairs.per_grades(), reverse=True):
+    for (high, low), totals in sorted(pairs.per_grades().items(), reverse=True):
         counts = np.zeros((len(pairs.queries), 3))
         rows = (pairs.high == high) & (pairs.low == low)
         np.add.at(counts, pairs.query[rows], pairs.counts[rows])
-        statistics.append(Statistic(f"{high}>{low}", counts, ratio, int(counts.any(axis=1).sum())))
+        statistics.append(Statistic(f"{high}>{low}", counts, ratio, int(counts.any(axis=1).sum()), totals))
     intervals = bootstrap_intervals(statistics, resamples=resamples, seed=seed)
-    return [_result(s, i, s.counts) for s, i in zip(statistics, intervals, strict=True)]
+    return [_result(s, i) for s, i in zip(statistics, intervals, strict=True)]
 
 
-def _result(statistic: Statistic, interval: Interval, pairs: Float64 | None) -> Result:
-    counted = None if pairs is None else Pairs(*(int(total) for total in pairs.sum(axis=0)))
+def _result(statistic: Statistic, interval: Interval) -> Result:
+    counted = None if statistic.pairs is None else Pairs(*statistic.pairs)
     return Result(statistic.name, statistic.value, interval, statistic.num_queries, counted)

@@ -22,12 +22,14 @@ class Statistic:
         counts: what every query adds, [Q, C].
         combine: the sums to the measure, [..., C] to [...]; NaN where it is not defined.
         num_queries: number of queries that have a say; the others add nothing.
+        pairs: of PNR: concordant, discordant and tied pairs, each counted once whatever it weighs.
     """
 
     name: str
     counts: Float64
     combine: Callable[[Float64], Float64]
     num_queries: int
+    pairs: tuple[int, int, int] | None = None
 
     @property
     def value(self) -> float:

@@ -6,7 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from mmsearch.metrics.contrasts import Contrast
 from mmsearch.metrics.results import Evaluation, Result
+from mmsearch.metrics.significance import Interval
+
+#: Comparisons that a note names before it only counts them.
+_MOST_NAMED = 3
+#: Nobody judges so many queries: a note does not name a number beyond.
+_UNREACHABLE = 1e7
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -23,15 +30,31 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
 def result_json(result: Result) -> dict[str, float | int | None]:
     """Give one measure as JSON can hold it."""
     numbers = {"value": result.value, "low": result.interval.low, "high": result.interval.high}
-    row: dict[str, float | int | None] = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
+    row: dict[str, float | int | None] = {k: _finite(v) for k, v in numbers.items()}
     if result.pairs is not None:
         pairs = result.pairs
         row |= {"concordant": pairs.concordant, "discordant": pairs.discordant, "tied": pairs.tied}
     return row | {"num_queries": result.num_queries}
 
 
+def contrast_json(contrast: Contrast) -> dict[str, str | float | int | None]:
+    """Give one comparison as JSON can hold it; what is not defined is None."""
+    numbers = {
+        "difference": contrast.difference,
+        "low": contrast.interval.low,
+        "high": contrast.interval.high,
+        "p_value": contrast.p_value,
+        "p_holm": contrast.p_holm,
+        "detectable": contrast.detectable,
+        "queries_needed": contrast.queries_needed,
+    }
+    names: dict[str, str | float | int | None] = {"measure": contrast.measure, "a": contrast.a, "b": contrast.b}
+    return names | {k: _finite(v) for k, v in numbers.items()} | {"num_queries": contrast.num_queries}
+
+
 def measure_rows(evaluations: Sequence[Evaluation], first: str) -> tuple[list[str], list[list[str]]]:
-    """Give a head and a row for every evaluation; PNR comes with its interval.
+    """Give a head and a row for every evaluation. PNR comes with its 95 % interval, and the others, whose intervals
+    are nearly even, with half the width of theirs.
 
     Args:
         evaluations: at least one, all with the same measures.
@@ -44,9 +67,24 @@ def measure_rows(evaluations: Sequence[Evaluation], first: str) -> tuple[list[st
     for evaluation in evaluations:
         row = [evaluation.name]
         for result in evaluation.results:
-            row += [number(result.value), _interval(result)] if result.pairs is not None else [number(result.value)]
+            row += [number(result.value), _interval(result.interval)] if result.pairs is not None else [_about(result)]
         rows.append([*row, f"{evaluation.num_queries:,}", f"{evaluation.missing:.1%}"])
     return [*head, "queries", "missing"], rows
+
+
+def long_measure_rows(evaluations: Sequence[Evaluation], first: str) -> tuple[list[str], list[list[str]]]:
+    """Give the same as `measure_rows`, a row for every measure of every evaluation: for narrow windows."""
+    rows = []
+    for evaluation in evaluations:
+        for result in evaluation.results:
+            numbers = [number(result.value), _interval(result.interval), f"{result.num_queries:,}"]
+            rows.append([evaluation.name, result.name, *numbers, f"{evaluation.missing:.1%}"])
+    return [first, "measure", "value", "95 %", "queries", "missing"], rows
+
+
+def width(head: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Give the characters in a line of a table, three for each border."""
+    return 1 + sum(3 + max(map(len, column)) for column in zip(head, *rows, strict=True))
 
 
 def grade_rows(name: str, results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
@@ -55,7 +93,9 @@ def grade_rows(name: str, results: Sequence[Result]) -> tuple[list[str], list[li
     for result in results:
         pairs = result.pairs
         counts = [pairs.concordant, pairs.discordant, pairs.tied] if pairs else []
-        rows.append([name, result.name, number(result.value), _interval(result), *(f"{count:,}" for count in counts)])
+        rows.append(
+            [name, result.name, number(result.value), _interval(result.interval), *(f"{count:,}" for count in counts)]
+        )
     return ["name", "grades", "pnr", "95 %", "concordant", "discordant", "tied"], rows
 
 
@@ -64,5 +104,52 @@ def number(value: float) -> str:
     return f"{value:.4f}" if math.isfinite(value) else "–"
 
 
-def _interval(result: Result) -> str:
-    return f"{number(result.interval.low)} … {number(result.interval.high)}"
+def contrast_rows(contrasts: Sequence[Contrast]) -> tuple[list[str], list[list[str]]]:
+    """Give a head and a row for every comparison, measure by measure."""
+    measures = list(dict.fromkeys(one.measure for one in contrasts))
+    rows = []
+    for one in sorted(contrasts, key=lambda one: measures.index(one.measure)):
+        p_values = [f"{p:.4f}" for p in (one.p_value, one.p_holm)]
+        numbers = [_signed(one.difference), _interval(one.interval, signed=True), *p_values, number(one.detectable)]
+        rows.append([f"{one.a} − {one.b}", one.measure, *numbers])
+    return ["comparison", "measure", "difference", "95 %", "p", "p (Holm)", "detectable"], rows
+
+
+def power_lines(contrasts: Sequence[Contrast]) -> list[str]:
+    """Say, a line for each measure, which differences are smaller than the queries can show, and how many would do."""
+    lines = []
+    for measure in dict.fromkeys(one.measure for one in contrasts):
+        own = [one for one in contrasts if one.measure == measure]
+        small = [one for one in own if not one.is_significant and abs(one.difference) < one.detectable]
+        if small:
+            least = min(one.detectable for one in small)
+            lines.append(
+                f"{measure}: {small[0].num_queries:,} queries show differences of {least:.2g} or more (power 0.8); "
+                f"too few for {'; '.join(map(_needed, small[:_MOST_NAMED]))}"
+                + (f"; and {len(small) - _MOST_NAMED} more" if len(small) > _MOST_NAMED else "")
+            )
+    return lines
+
+
+def _needed(one: Contrast) -> str:
+    needed = one.queries_needed
+    pair = f"{one.a} − {one.b} ({_signed(one.difference)}"
+    return f"{pair}, needs about {float(f'{needed:.2g}'):,.0f})" if needed < _UNREACHABLE else f"{pair})"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}" if math.isfinite(value) else "–"
+
+
+def _about(result: Result) -> str:
+    if not math.isfinite(result.value):
+        return number(result.value)
+    return f"{result.value:.4f} ± {(result.interval.high - result.interval.low) / 2:.4f}"
+
+
+def _interval(interval: Interval, *, signed: bool = False) -> str:
+    return " … ".join(_signed(end) if signed else number(end) for end in (interval.low, interval.high))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,53 @@ def test_runs_keep_their_order(tmp_path: Path) -> None:
     report = json.loads(evaluate("--qrels", tmp_path / "t.qrels", *runs, "--metrics", "mrr", "--json"))
     assert {name: run["mrr"]["value"] for name, run in report["runs"].items()} == {"good": 1.0, "bad": 0.5}
     assert report["relevant"] == 1
+    [one] = report["comparisons"]
+    assert (one["measure"], one["a"], one["b"], one["difference"], one["num_queries"]) == ("mrr", "good", "bad", 0.5, 1)
+    assert set(one) >= {"low", "high", "p_value", "p_holm", "detectable", "queries_needed"}
+
+
+@pytest.fixture
+def three_runs(tmp_path: Path) -> list[object]:
+    """Judgments of 30 queries, and runs with more and more noise: a, b, c."""
+    rng = np.random.default_rng(0)
+    rows = [(f"q{q}", f"d{d}", int(rng.integers(0, 3))) for q in range(30) for d in range(6)]
+    (tmp_path / "t.qrels").write_text("".join(f"{q} 0 {d} {g}\n" for q, d, g in rows))
+    found: list[object] = ["--qrels", tmp_path / "t.qrels"]
+    for name, noise in (("a", 0.5), ("b", 0.6), ("c", 5.0)):
+        path = tmp_path / f"{name}.run"
+        path.write_text("".join(f"{q} Q0 {d} 1 {g + noise * rng.normal()} t\n" for q, d, g in rows))
+        found += ["--run", path]
+    return found
+
+
+def test_every_pair_of_runs_is_compared(three_runs: list[object]) -> None:
+    names = ["--metrics", "pnr, pnr(ties=ignore,min_gap=2)"]
+    report = json.loads(evaluate(*three_runs, *names, "--json"))
+    pairs = [(one["a"], one["b"]) for one in report["comparisons"]]
+    assert pairs == [("a", "b"), ("a", "b"), ("a", "c"), ("a", "c"), ("b", "c"), ("b", "c")]
+    assert set(report["runs"]["a"]) >= {"pnr", "pnr(ties=ignore,min_gap=2)"}
+    by_name = json.loads(evaluate(*three_runs, *names, "--json", "--compare", "c"))["comparisons"]
+    assert [(one["a"], one["b"]) for one in by_name[::2]] == [("a", "c"), ("b", "c")]
+    assert json.loads(evaluate(*three_runs, "--json", "--compare", "none"))["comparisons"] == []
+
+
+def test_comparisons_are_printed_with_their_power(three_runs: list[object]) -> None:
+    printed = evaluate(*three_runs, "--metrics", "pnr")
+    assert "p (Holm)" in printed
+    assert [line.split("│")[1].strip() for line in printed.splitlines() if "−" in line and "│" in line] == [
+        "a − b",
+        "a − c",
+        "b − c",
+    ]
+    assert re.search(
+        r"note: pnr: 30 queries show differences of [\d.]+ or more \(power 0.8\); too few for a − b", printed
+    )
+    assert "p (Holm)" not in evaluate(*three_runs, "--compare", "none")
+
+
+def test_an_unknown_name_to_compare_with(three_runs: list[object]) -> None:
+    with pytest.raises(ConfigError, match="cannot compare with 'd'; write all, best, none, or one of: a, b, c"):
+        evaluate(*three_runs, "--compare", "d")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +153,7 @@ def write_tower(folder: Path) -> None:
     (folder / "query_tower.json").write_text(json.dumps({"format_version": 1, "max_length": 8, "spaces": spaces}))
 
 
-def test_features_of_an_index(tmp_path: Path) -> None:
+def write_index(tmp_path: Path) -> tuple[Path, Path]:
     """The cover feature ranks a > b > c; content ranks the other way round and lacks b; d is not in the index."""
     write_tower(tmp_path / "tower")
     vectors = np.array([[1, 0, 0, 0], [0.6, 0.8, 0, 0], [0, 1, 0, 0]], np.float32)
@@ -117,14 +165,38 @@ def test_features_of_an_index(tmp_path: Path) -> None:
     rows = [("a", 2), ("b", 1), ("c", 0), ("d", 0)]
     judgments = [{"query": "red panda", "doc_id": d, "grade": g, "aspect": "overall"} for d, g in rows]
     table.write_text("".join(json.dumps(row) + "\n" for row in judgments))
-    report = json.loads(evaluate("--index", tmp_path / "index", "--judgments", table, "--json"))
+    return tmp_path / "index", table
+
+
+def test_features_of_an_index(tmp_path: Path) -> None:
+    index, table = write_index(tmp_path)
+    report = json.loads(evaluate("--index", index, "--judgments", table, "--json"))
     cover, content = report["features"]["cover"], report["features"]["content"]
     assert (cover["pnr"]["concordant"], cover["pnr"]["discordant"], cover["pnr"]["tied"]) == (5, 0, 0)
     assert (content["pnr"]["concordant"], content["pnr"]["discordant"], content["pnr"]["tied"]) == (2, 2, 1)
     assert (cover["missing"], content["missing"]) == (0.25, 0.5)
     assert (cover["recall@10"]["value"], report["relevant"]) == (1.0, 2)
     with pytest.raises(DataError, match="no judgment of the aspect 'cover'; there is: overall"):
-        evaluate("--index", tmp_path / "index", "--judgments", table, "--aspect", "cover")
+        evaluate("--index", index, "--judgments", table, "--aspect", "cover")
+    assert {(one["a"], one["b"]) for one in report["comparisons"]} == {("cover", "content")}
+
+
+def test_the_whole_index_is_ranked_to_a_depth(tmp_path: Path) -> None:
+    """Of the judged documents only c and d are left: what was a judged document is now an unjudged one above them."""
+    index, table = write_index(tmp_path)
+    judgments = [{"query": "red panda", "doc_id": d, "grade": g} for d, g in (("c", 2), ("d", 0))]
+    table.write_text("".join(json.dumps(row) + "\n" for row in judgments))
+    names = ["--metrics", "pnr,mrr,recall@2", "--json"]
+    judged = json.loads(evaluate("--index", index, "--judgments", table, *names))["features"]
+    assert (judged["cover"]["mrr"]["value"], judged["cover"]["recall@2"]["value"]) == (1.0, 1.0)
+    ranked = json.loads(evaluate("--index", index, "--judgments", table, *names, "--depth", "10"))["features"]
+    assert (ranked["cover"]["mrr"]["value"], ranked["cover"]["recall@2"]["value"]) == (1 / 3, 0.0)
+    assert (ranked["cover"]["oddities"]["unjudged"], ranked["cover"]["num_judged"]) == (2, 2)
+    assert (ranked["cover"]["oddities"]["missing_scores"], ranked["cover"]["oddities"]["nan_scores"]) == (1, 0)
+    assert (ranked["content"]["mrr"]["value"], ranked["content"]["oddities"]["unjudged"]) == (1.0, 1)
+    assert ranked["cover"]["pnr"] == judged["cover"]["pnr"]
+    shallow = json.loads(evaluate("--index", index, "--judgments", table, *names, "--depth", "1"))["features"]
+    assert (shallow["cover"]["mrr"]["value"], shallow["cover"]["oddities"]["unjudged"]) == (1 / 2, 1)
 
 
 def test_twenty_thousand_rows_in_a_second(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmsearch.errors import ConfigError
-from mmsearch.metrics.inputs import feature_inputs, run_inputs, scored_inputs
+from mmsearch.metrics.inputs import feature_inputs, retrieval_inputs, run_inputs, scored_inputs
 from mmsearch.metrics.join import ODDITIES, Grades, Scores, join, judged_rows
 from mmsearch.metrics.scored import UNJUDGED, UNSCORED
 
@@ -94,3 +94,18 @@ def test_features_are_asked_for_once_a_query() -> None:
     assert cover.scored.scores.tolist() == [97, 98, 97, 99, 97]
     assert content.scored.scores.tolist() == [-97, UNSCORED, -97, -99, -97]
     assert content.scored.grades.tolist() == [2, 0, 1, 0, 1]
+
+
+def test_features_over_a_whole_corpus() -> None:
+    """Documents without a judgment follow the judged ones; a judged one that is not retrieved is missing."""
+
+    def retrieve(query: str, doc_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        assert list(doc_ids) == {"q": ["a", "b", "c"], "r": ["a"]}[query]
+        return {"cover": {"x": 0.9, "a": 0.5}, "content": {"a": math.nan}}
+
+    cover, content = retrieval_inputs(GRADES, retrieve, duplicates="first")
+    assert cover.scored.doc_ids == ("a", "b", "c", "x", "a", "x")
+    assert cover.scored.grades.tolist() == [2, 0, 0, UNJUDGED, 1, UNJUDGED]
+    assert cover.scored.scores.tolist() == [0.5, UNSCORED, UNSCORED, 0.9, 0.5, 0.9]
+    assert (cover.oddities["unjudged"], cover.oddities["missing_scores"], cover.oddities["repeated"]) == (2, 2, 1)
+    assert (content.oddities["unjudged"], content.oddities["nan_scores"]) == (0, 2)

@@ -35,8 +35,10 @@ def test_grade_pairs_add_up_to_the_whole() -> None:
 
 def test_json_is_strict_and_nested() -> None:
     inputs = [Input("a", None, SCORED, {"repeated": 1}), Input("a", "news", EMPTY, {})]
-    report = report_json(measure(inputs, ["pnr", "map"], relevant=1, grade_pairs=True))
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    whole = report_json(measure(inputs, ["pnr", "map"], relevant=1, grade_pairs=True), "run")
+    assert json.loads(json.dumps(whole, allow_nan=False)) == whole
+    assert (set(whole), whole["comparisons"]) == ({"runs", "comparisons"}, [])
+    report = whole["runs"]
     assert set(report["a"]["pnr"]) == {"value", "low", "high", "concordant", "discordant", "tied", "num_queries"}
     assert report["a"]["by_grade"]["2>0"]["concordant"] == 1
     assert report["a"]["groups"]["news"]["map"] == {"value": None, "low": None, "high": None, "num_queries": 0}
@@ -49,7 +51,15 @@ def test_tables_of_text() -> None:
     assert head == ["feature", "pnr", "95 %", "map", "queries", "missing"]
     assert rows[0][0] == "a"
     assert rows[0][-2:] == ["2", "20.0%"]
+    assert rows[0][3] == "0.4167 ± 0.4167"
     assert rows[1] == ["b", "0.0000", "0.0000 … 0.0000", "–", "1", "0.0%"]
+    [(narrow, long)] = report_tables(measured, "feature", width=60)
+    assert narrow == ["feature", "measure", "value", "95 %", "queries", "missing"]
+    assert [row[:2] for row in long] == [["a", "pnr"], ["a", "map"], ["b", "pnr"], ["b", "map"]]
+    assert (long[1][2:], long[3][2:]) == (
+        ["0.4167", "0.0000 … 0.8333", "2", "20.0%"],
+        ["–", "– … –", "0", "0.0%"],
+    )
     with_grades = report_tables(measure([Input("a", None, SCORED, {})], ["map"], relevant=1, grade_pairs=True), "run")
     assert with_grades[1][0] == ["run", "grades", "pnr", "95 %", "concordant", "discordant", "tied"]
     assert [row[1] for row in with_grades[1][1]] == ["2>1", "2>0", "1>0"]
