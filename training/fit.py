@@ -13,7 +13,7 @@ import yaml
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_judgments
 from mmsearch.errors import ConfigError
-from mmsearch.files import hash_bytes, hash_file, write_bytes, write_json
+from mmsearch.files import hash_bytes, hash_file, sole_writer, write_bytes, write_json
 from mmsearch.models.checkpoint import pick_device, save_model
 from mmsearch.models.fingerprints import model_spaces
 from mmsearch.models.inputs import InputMaker
@@ -46,8 +46,13 @@ def fit(settings: FitSettings) -> Path:
 
     Raises:
         ConfigError: settings contradict each other, the corpus, or the run that the folder holds.
-        DataError: data cannot be read, or the loss is not finite.
+        DataError: data cannot be read, the loss is not finite, or another process trains in the folder.
     """
+    with sole_writer(settings.run.dir):
+        return _fit(settings)
+
+
+def _fit(settings: FitSettings) -> Path:
     run = settings.run
     if run.num_threads is not None:
         torch.set_num_threads(run.num_threads)

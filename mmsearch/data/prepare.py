@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepare_video import Preparation, Rejection, VideoPreparer
 from mmsearch.data.shard_builder import ShardBuilder
 from mmsearch.data.tables import read_videos
-from mmsearch.errors import DataError
-from mmsearch.files import hash_file, write_bytes
+from mmsearch.files import hash_file, sole_writer, write_bytes
 from mmsearch.logs import ProgressBar, progress
 from mmsearch.types import Video
 from mmsearch.workers import Pool
@@ -68,7 +66,7 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
     (out / SHARDS).mkdir(parents=True, exist_ok=True)
     rejected_rows = out / REJECTED_ROWS if settings.on_error == "quarantine" else None
     with ExitStack() as stack:
-        stack.enter_context(_only_writer(out))
+        stack.enter_context(sole_writer(out))
         pool: Pool[Video, Preparation] = stack.enter_context(
             Pool(
                 VideoPreparer(settings),
@@ -140,19 +138,6 @@ class _Job:
         Manifest(self._settings, shards, counts, source).write(self._out)
         remove_strays(self._out, self._stems)
         return summary
-
-
-@contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder for this run; the lock goes with the process, however it ends."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise DataError(f"{folder}: another run prepares into this folder; wait for it, or choose another") from error
-    finally:
-        os.close(descriptor)
 
 
 def _line(rejection: Rejection) -> bytes:

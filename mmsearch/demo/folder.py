@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsearch.errors import DataError
-from mmsearch.files import fsync_folder, read_json, write_json
+from mmsearch.files import fsync_folder, read_json, sole_writer, write_json
 
 #: Stands when the world is complete; before that it has the other name.
 CARD, UNFINISHED_CARD = "world.json", ".world.json.unfinished"
@@ -37,7 +36,7 @@ def claimed(out: Path, card: dict[str, Any]) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{out}: cannot be made: {error.strerror}; choose another folder with --out") from error
-    with _alone(out):
+    with sole_writer(out):
         _check_owner(out, card)
         for folder in (out, out / "covers", out / "video"):
             folder.mkdir(exist_ok=True)
@@ -50,20 +49,6 @@ def claimed(out: Path, card: dict[str, Any]) -> Iterator[None]:
         if (out / UNFINISHED_CARD).exists():
             os.replace(out / UNFINISHED_CARD, out / CARD)
             fsync_folder(out)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise DataError(f"{out}: another process is writing a demo world here; wait for it") from None
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _check_owner(out: Path, card: dict[str, Any]) -> None:
