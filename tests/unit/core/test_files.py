@@ -13,9 +13,14 @@ from mmsearch.files import hash_bytes, hash_file, read_json, replacing, sole_wri
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     path = tmp_path / "file"
     write_bytes(path, b"old")
-    with pytest.raises(RuntimeError), replacing(path) as beside:
-        beside.write_bytes(b"half")
-        raise RuntimeError
+
+    def fail():
+        with replacing(path) as beside:
+            beside.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
 

@@ -48,5 +48,5 @@ def test_sizes_that_do_not_fit_together_are_refused(tiny_model, tmp_path, overri
 def test_a_corpus_prepared_otherwise_is_refused(tiny_model):
     settings = ModelSettings.model_validate(tiny_model)
     settings.check_prepared(PrepareSettings(num_frames=2, image_size=16), "corpus")
-    with pytest.raises(ConfigError, match="fit=crop; the model reads .* fit=squash"):
+    with pytest.raises(ConfigError, match=r"fit=crop; the model reads .* fit=squash"):
         settings.check_prepared(PrepareSettings(num_frames=2, image_size=16, fit="crop"), "corpus")
