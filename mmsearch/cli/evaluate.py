@@ -81,7 +81,10 @@ _Repeats = Annotated[
 ]
 _Compare = Annotated[
     str | None,
-    typer.Option(help="What to compare: all pairs (so for runs), each with the best (--index), none, or a name."),
+    typer.Option(
+        help="Compare all pairs (so for runs), each with the best (--index, by the first measure), "
+        "each with a named one, or none."
+    ),
 ]
 _Resamples = Annotated[
     int, typer.Option(min=1, max=1_000_000, help="Bootstrap samples of the queries; ten times as many random swaps.")
@@ -136,8 +139,7 @@ def run(
             )
     settings = {"relevant": relevant or report.default_relevant(inputs), "resamples": resamples, "seed": seed}
     measured = report.measure(inputs, measures, grade_pairs=by is By.GRADE, **settings)
-    which = compare or ("all" if kind == "run" else "best")
-    contrasts = report.compare(measured, which, permutations=10 * resamples, seed=seed)
+    contrasts = report.compare(measured, kind, compare, permutations=10 * resamples, seed=seed)
     if as_json:
         results = report.report_json(measured, kind, contrasts)
         typer.echo(json.dumps(results | settings | {"duplicates": repeats}, ensure_ascii=False))

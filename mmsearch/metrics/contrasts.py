@@ -63,19 +63,25 @@ class Contrast:
 
 
 def contrast(
-    evaluations: Sequence[Evaluation], which: str = "all", *, permutations: int = 10_000, seed: int = 0
+    evaluations: Sequence[Evaluation],
+    which: str = "all",
+    *,
+    measures: int | None = None,
+    permutations: int = 10_000,
+    seed: int = 0,
 ) -> list[Contrast]:
-    """Compare evaluations by all of their measures.
+    """Compare evaluations by their measures.
 
     Args:
         evaluations: with the same measures, resamples and seed, over the same judged queries in the same order.
-        which: `all` pairs; `best`: the one that is best by the first measure with each other one; or the name of an
-            evaluation: each other one with it.
+        which: the name of an evaluation: each other one with it; else `all` pairs; or `best`: the one that is best by
+            the first measure with each other one.
+        measures: by how many of the measures, from the first; None = by all.
         permutations: random swaps of the randomisation test; raised to 200 for each comparison where that is more.
         seed: of the random numbers.
 
     Returns:
-        For every pair, all measures. The family of Holm's rule is all of them; with `best` it is the comparisons of
+        For every pair, its measures. The family of Holm's rule is all of them; with `best` it is the comparisons of
         all pairs, since the best was chosen by looking at the same numbers.
 
     Raises:
@@ -85,19 +91,18 @@ def contrast(
     if len(evaluations) < 2:
         return []
     shown = _pairs(evaluations, which)
-    family = list(combinations(range(len(evaluations)), 2)) if which in ("all", "best") else shown
-    permutations = max(permutations, _SWAPS_PER_COMPARISON * len(family) * len(evaluations[0].results))
-    found = randomisation_tests(
-        [evaluation.statistics for evaluation in evaluations], family, permutations=permutations, seed=seed
-    )
-    flat = [p for row in found for p in row]
-    adjusted = np.reshape(holm(flat), (len(family), -1)).tolist()
+    is_chosen = which in [evaluation.name for evaluation in evaluations]
+    family = shown if is_chosen else list(combinations(range(len(evaluations)), 2))
+    systems = [evaluation.statistics[:measures] for evaluation in evaluations]
+    permutations = max(permutations, _SWAPS_PER_COMPARISON * len(family) * len(systems[0]))
+    found = randomisation_tests(systems, family, permutations=permutations, seed=seed)
+    adjusted = np.reshape(holm([p for row in found for p in row]), (len(family), -1)).tolist()
     at = {frozenset(pair): row for row, pair in enumerate(family)}
     return [
         _contrast(evaluations[i], evaluations[j], measure, found[row][measure], adjusted[row][measure])
         for i, j in shown
         for row in [at[frozenset((i, j))]]
-        for measure in range(len(evaluations[i].results))
+        for measure in range(len(systems[0]))
     ]
 
 

@@ -77,12 +77,28 @@ def report_json(measured: Sequence[Measured], kind: str, contrasts: Sequence[Con
     return {f"{kind}s": report, "comparisons": [tables.contrast_json(one) for one in contrasts]}
 
 
-def compare(measured: Sequence[Measured], which: str, *, permutations: int = 10_000, seed: int = 0) -> list[Contrast]:
-    """Compare runs or features over all of their rows, see `contrast`; or not at all (`none`). Groups are left out."""
+def compare(
+    measured: Sequence[Measured], kind: str, which: str | None, *, permutations: int = 10_000, seed: int = 0
+) -> list[Contrast]:
+    """Compare runs or features over all of their rows, see `contrast`; groups are left out.
+
+    Args:
+        measured: the runs or features.
+        kind: `run` or `feature`.
+        which: as for `contrast`, or `none`. None: every pair of runs by every measure; of features, which are many,
+            the best with each other one by the first measure.
+        permutations: random swaps of the randomisation test.
+        seed: of the random numbers.
+
+    Raises:
+        ConfigError: `which` is no such thing.
+    """
     if which == "none":
         return []
     wholes = [one.evaluation for one in measured if one.source.group is None]
-    return contrast(wholes, which, permutations=permutations, seed=seed)
+    if which is None and kind == "feature":
+        return contrast(wholes, "best", measures=1, permutations=permutations, seed=seed)
+    return contrast(wholes, which or "all", permutations=permutations, seed=seed)
 
 
 def report_tables(

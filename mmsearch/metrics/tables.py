@@ -10,6 +10,8 @@ from mmsearch.metrics.contrasts import Contrast
 from mmsearch.metrics.results import Evaluation, Result
 from mmsearch.metrics.significance import Interval
 
+#: The least p-value that four digits can show.
+_LEAST_P = 0.0001
 #: Comparisons that a note names before it only counts them.
 _MOST_NAMED = 3
 #: Nobody judges so many queries: a note does not name a number beyond.
@@ -109,7 +111,7 @@ def contrast_rows(contrasts: Sequence[Contrast]) -> tuple[list[str], list[list[s
     measures = list(dict.fromkeys(one.measure for one in contrasts))
     rows = []
     for one in sorted(contrasts, key=lambda one: measures.index(one.measure)):
-        p_values = [f"{p:.4f}" for p in (one.p_value, one.p_holm)]
+        p_values = [f"{p:.4f}" if p >= _LEAST_P else f"<{_LEAST_P:.4f}" for p in (one.p_value, one.p_holm)]
         numbers = [_signed(one.difference), _interval(one.interval, signed=True), *p_values, number(one.detectable)]
         rows.append([f"{one.a} − {one.b}", one.measure, *numbers])
     return ["comparison", "measure", "difference", "95 %", "p", "p (Holm)", "detectable"], rows

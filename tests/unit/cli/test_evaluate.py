@@ -178,7 +178,9 @@ def test_features_of_an_index(tmp_path: Path) -> None:
     assert (cover["recall@10"]["value"], report["relevant"]) == (1.0, 2)
     with pytest.raises(DataError, match="no judgment of the aspect 'cover'; there is: overall"):
         evaluate("--index", index, "--judgments", table, "--aspect", "cover")
-    assert {(one["a"], one["b"]) for one in report["comparisons"]} == {("cover", "content")}
+    assert [(one["measure"], one["a"], one["b"]) for one in report["comparisons"]] == [("pnr", "cover", "content")]
+    asked = json.loads(evaluate("--index", index, "--judgments", table, "--json", "--compare", "all"))["comparisons"]
+    assert [one["measure"] for one in asked] == ["pnr", "ndcg_exp@10", "map", "recall@10"]
 
 
 def test_the_whole_index_is_ranked_to_a_depth(tmp_path: Path) -> None:

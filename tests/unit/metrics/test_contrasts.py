@@ -81,6 +81,12 @@ def test_beside_a_named_one_it_is_the_baseline(evaluations: list[Evaluation]) ->
     assert [one.p_holm for one in found] == holm([one.p_value for one in found])
 
 
+def test_by_the_first_measures_alone(evaluations: list[Evaluation]) -> None:
+    found = contrast(evaluations, measures=1, permutations=1_000)
+    assert [one.measure for one in found] == ["pnr"] * 3
+    assert [one.p_holm for one in found] == holm([one.p_value for one in found])
+
+
 def test_what_cannot_be_compared(evaluations: list[Evaluation]) -> None:
     assert contrast(evaluations[:1]) == []
     with pytest.raises(ConfigError, match="cannot compare with 'bset'; write all, best, none, or one of: worst, good"):
