@@ -36,5 +36,26 @@ def fit(
     print(run_fit(load_settings(FitSettings, config, overrides or [])))
 
 
+@app.command(
+    epilog="Example: python -m training diagnose runs/demo/model --corpus runs/demo/corpus "
+    "--judgments runs/demo/world/judgments_test.jsonl"
+)
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    corpus: Annotated[Path, typer.Option(help="Folder of a prepared corpus.")],
+    judgments: Annotated[Path, typer.Option(help="Table of human grades.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CONFIG] [KEY=VALUE]...", help="A YAML file of DiagnoseSettings, then overrides."),
+    ] = None,
+) -> None:
+    """Measure a model without each modality and with each shuffled, and teacher against student, for its report."""
+    from mmsearch.config import load_arguments
+    from training.diagnose import DiagnoseSettings
+    from training.diagnose import diagnose as run_diagnose
+
+    print(run_diagnose(run, corpus, judgments, load_arguments(DiagnoseSettings, settings or [])))
+
+
 if __name__ == "__main__":
     logs.exit_on_error(app, debug="--debug" in sys.argv)

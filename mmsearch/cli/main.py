@@ -9,7 +9,7 @@ import typer
 
 import mmsearch
 from mmsearch import logs
-from mmsearch.cli import demo, evaluate, prepare, score, search
+from mmsearch.cli import demo, evaluate, prepare, report, score, search
 
 app = typer.Typer(
     name="mmsearch",
@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for module in (demo, prepare, evaluate, score, search):
+for module in (demo, prepare, evaluate, report, score, search):
     app.command(epilog=module.EXAMPLES)(module.run)  # named below: the verb is the module's name
     app.registered_commands[-1].name = module.__name__.rpartition(".")[2]
 

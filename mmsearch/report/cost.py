@@ -1,0 +1,86 @@
+"""What serving costs: time of a call, bytes of a video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmsearch.index import ForwardIndex
+from mmsearch.index.layout import QUERY_TOWER, generations_of, ids_files, present_file, vectors_file
+from mmsearch.index.manifest import Manifest, read_manifest
+from mmsearch.report.scores import Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds of one call of `FeatureScorer.score`: query tower, look-up and cosines; no query was seen before.
+
+    Args:
+        num_calls: number of calls.
+        candidates: median number of scored videos of a call.
+        p50_ms: half of the calls were quicker.
+        p99_ms: 99 % of the calls were quicker.
+    """
+
+    num_calls: int
+    candidates: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceCost:
+    """A space on the disk: components, how they are stored, and bytes a video (presence flag and header included)."""
+
+    name: str
+    dim: int
+    dtype: str
+    bytes_per_video: float
+    present: float
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The index on the disk.
+
+    Args:
+        num_videos: videos in it.
+        spaces: its spaces.
+        ids_per_video: bytes a video for the table of ids.
+        query_tower: bytes of the query tower.
+        total: bytes of all files.
+    """
+
+    num_videos: int
+    spaces: tuple[SpaceCost, ...]
+    ids_per_video: float
+    query_tower: int
+    total: int
+
+
+def latency(scores: Scores) -> Latency:
+    """Sum up the measured calls."""
+    p50, p99 = (float(value) * 1e3 for value in np.quantile(scores.seconds, [0.5, 0.99]))
+    return Latency(len(scores.seconds), float(np.median(scores.num_candidates)), p50, p99)
+
+
+def storage(index_dir: Path, index: ForwardIndex) -> Storage:
+    """Read from the manifest what the generation takes."""
+    manifest = manifest_of(index_dir, index)
+    sizes = {name: stored.bytes for name, stored in manifest.files.items()}
+    videos = manifest.num_docs
+    spaces = []
+    for space in manifest.spaces:
+        taken = sizes[vectors_file(space.name)] + sizes[present_file(space.name)]
+        present = float(np.mean(index.stored(space.name)[1]))
+        spaces.append(SpaceCost(space.name, space.dim, space.dtype, taken / videos, present))
+    tower = sum(size for name, size in sizes.items() if name.startswith(f"{QUERY_TOWER}/"))
+    ids = sum(sizes[name] for name in ids_files()) / videos
+    return Storage(videos, tuple(spaces), ids, tower, sum(sizes.values()))
+
+
+def manifest_of(index_dir: Path, index: ForwardIndex) -> Manifest:
+    """Give the manifest of the generation that is open."""
+    return read_manifest(generations_of(index_dir) / index.generation, index.generation)

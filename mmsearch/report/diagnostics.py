@@ -1,0 +1,102 @@
+"""`diagnostics.json` of a run: what each modality is worth to the model, and teacher against student.
+
+`python -m training diagnose` writes it (that needs torch), the report reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mmsearch.errors import DataError, FormatVersionError
+from mmsearch.types import Modality
+
+NAME = "diagnostics.json"
+FORMAT_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Estimate(_Part):
+    """A number with its 95 % interval (bootstrap over queries); None = not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Change(_Part):
+    """PNR of a space when a modality was taken away or shuffled, and that minus the PNR with everything in place.
+
+    `num_videos` is the number of judged videos that have the modality.
+    """
+
+    pnr: Estimate
+    change: Estimate
+    num_videos: int
+
+
+class SpaceDiagnosis(_Part):
+    """A space: its PNR with everything in place, without each modality, and with each shuffled among the videos."""
+
+    whole: Estimate
+    left_out: dict[Modality, Change]
+    shuffled: dict[Modality, Change]
+
+
+class Towers(_Part):
+    """PNR of a space with the teacher's and with the student's query vectors, and student minus teacher."""
+
+    teacher: Estimate
+    student: Estimate
+    change: Estimate
+
+
+class Diagnostics(_Part):
+    """The content of `diagnostics.json`.
+
+    Args:
+        format_version: of this file.
+        run_hash: of the run whose model it is.
+        corpus_hash: content hash of the corpus.
+        judgments_hash: xxh3-128 of the judgments.
+        num_queries: judged queries.
+        num_judged: judged rows.
+        num_shuffles: how often each modality was shuffled; the pairs of all are pooled.
+        spaces: by name of the space.
+        towers: by name of the space.
+    """
+
+    format_version: int
+    run_hash: str
+    corpus_hash: str
+    judgments_hash: str
+    num_queries: int
+    num_judged: int
+    num_shuffles: int
+    spaces: dict[str, SpaceDiagnosis]
+    towers: dict[str, Towers]
+
+
+def parse_diagnostics(content: Mapping[str, Any], where: str) -> Diagnostics | None:
+    """Check the content of a file; None when it is empty.
+
+    Raises:
+        FormatVersionError: a newer mmsearch wrote it.
+        DataError: it is not what `python -m training diagnose` writes.
+    """
+    if not content:
+        return None
+    version = content.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise FormatVersionError(f"{where}: format {version}, this mmsearch reads {FORMAT_VERSION}; upgrade it")
+    try:
+        return Diagnostics.model_validate(dict(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{where}: {place}: {first['msg']}; run `python -m training diagnose` again") from None

@@ -1,0 +1,1 @@
+"""The sections of the page, one function each: facts in, markup out."""
