@@ -26,7 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from mmsearch.errors import MmsearchError
+from mmsearch.errors import DataError, MmsearchError
 
 #: Everything but results goes to stderr, so that results can be piped.
 console = Console(stderr=True)
@@ -111,12 +111,21 @@ class ProgressBar:
 
 
 def exit_on_error(door: Callable[[], object], *, debug: bool = False) -> None:
-    """Run a command line; an `MmsearchError` ends the process with its message and exit code instead of a traceback."""
+    """Run a command line; an `MmsearchError` ends the process with its message and exit code instead of a traceback.
+
+    So does what the operating system refuses (no right to write, no room on the disk), with the code of a `DataError`.
+    """
     try:
         door()
-    except MmsearchError as error:
+    except (MmsearchError, OSError) as error:
         if debug:
             raise
         console.print("[bold red]error[/]", end=" ")
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+        console.print(_told(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code if isinstance(error, MmsearchError) else DataError.exit_code)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -29,10 +29,10 @@ def check_readable(path: Path) -> None:
     Raises:
         TableError: it does not, or is not.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise TableError(path, None, None, f"cannot tell the format; name the table with one of {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise TableError(path, None, None, "no such file" if not path.exists() else "is not a file")
+    if path.suffix.lower() not in SUFFIXES:
+        raise TableError(path, None, None, f"cannot tell the format; name the table with one of {', '.join(SUFFIXES)}")
 
 
 def read_rows(path: Path, known: frozenset[str], check_header: CheckHeader) -> Rows:

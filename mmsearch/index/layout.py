@@ -58,7 +58,7 @@ def read_current(index_dir: Path) -> str:
     try:
         with path.open("rb") as file:
             line = file.read(64)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{index_dir}: no index here (there is no file CURRENT); publish one first") from error
     name = line.decode("ascii", "replace")
     if not name.endswith("\n") or split_name(name[:-1]) is None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
-from mmsearch.errors import CorruptIndexError, DataError, FormatVersionError, MmsearchError
+from mmsearch.errors import ConfigError, CorruptIndexError, DataError, FormatVersionError, MmsearchError
 from mmsearch.extras import require
 from mmsearch.files import read_json, replacing, write_json
 from mmsearch.models.match import MatchModel
@@ -37,19 +38,23 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MatchModel, Tok
     Raises:
         DataError: it is not a model folder.
         FormatVersionError: a newer mmsearch wrote it.
-        CorruptIndexError: the weights do not fit the settings beside them.
+        CorruptIndexError: the settings are no settings, or the weights do not fit them.
     """
     folder = Path(folder)
     if not (folder / "model.safetensors").is_file():
         raise DataError(f"{folder}: no model.safetensors in it; give the folder that `training fit` wrote")
     config = read_json(folder / "config.json")
-    version = config.get("format_version")
+    version = config.get("format_version") if isinstance(config, dict) else None
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise FormatVersionError(
             f"{folder}: written in model format {version}; this mmsearch reads up to {FORMAT_VERSION}: upgrade it"
         )
     tokenizer = Tokenizer.load(folder / "tokenizer")
-    model = MatchModel(ModelSettings.model_validate(config["model"]), tokenizer.vocab_size)
+    try:
+        settings = ModelSettings.model_validate(config.get("model"))
+    except ValidationError as error:
+        raise CorruptIndexError(f"{folder / 'config.json'}: does not hold the settings of a model: {error}") from error
+    model = MatchModel(settings, tokenizer.vocab_size)
     read_weights(model, folder / "model.safetensors")
     return model.to(device).eval(), tokenizer
 
@@ -70,7 +75,17 @@ def read_weights(model: MatchModel, path: Path) -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """Give the device of a name; `auto` is the first GPU where there is one, else the CPU."""
+    """Give the device of a name; `auto` is the first GPU where there is one, else the CPU.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)  # a name that torch knows may still be of a device that is not here
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device '{name}' cannot be used: {reason}; give auto, cpu, cuda or cuda:1") from error
+    return device

@@ -135,6 +135,9 @@ def test_an_empty_quarantine_replaces_an_old_one(tmp_path: Path) -> None:
 def test_arguments_are_checked_at_the_call(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="no such file"):
         read_videos(tmp_path / "absent.csv")
+    with pytest.raises(TableError, match="no such file"):
+        read_videos(tmp_path / "absent")
+    (tmp_path / "videos.xlsx").touch()
     with pytest.raises(TableError, match="cannot tell the format"):
         read_videos(tmp_path / "videos.xlsx")
     with pytest.raises(ConfigError, match="needs a file"):

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.errors import CorruptIndexError, DataError, FormatVersionError
+from mmsearch.errors import ConfigError, CorruptIndexError, DataError, FormatVersionError
 from mmsearch.models import MatchModel, ModelSettings, export_query_tower, load_model, save_model
+from mmsearch.models.checkpoint import pick_device
 from mmsearch.models.document import SPACES
 from mmsearch.models.document_encoder import MatchDocumentEncoder
 from mmsearch.models.fingerprints import model_spaces
@@ -157,3 +158,17 @@ def test_broken_and_newer_folders_are_refused(parts, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config | {"model": config["model"] | {"dim": 8}}))
     with pytest.raises(CorruptIndexError, match="cannot be read into this model"):
         load_model(tmp_path)
+    for broken in ({"format_version": 1}, {"format_version": 1, "model": {"dimm": 8}}):
+        (tmp_path / "config.json").write_text(json.dumps(broken))
+        with pytest.raises(CorruptIndexError, match=r"config\.json: does not hold the settings"):
+            load_model(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(FormatVersionError, match="format None"):
+        load_model(tmp_path)
+
+
+def test_a_device_that_is_not_here_is_a_setting_to_change():
+    assert pick_device("cpu") == torch.device("cpu")
+    for name in ("gpu", "cuda:99"):
+        with pytest.raises(ConfigError, match=f"device '{name}' cannot be used: .*give auto"):
+            pick_device(name)

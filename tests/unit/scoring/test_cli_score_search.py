@@ -114,8 +114,9 @@ def test_scoring_and_searching_import_no_torch(index_dir, docs, verb):
 
 def test_a_missing_index_ends_with_one_message_and_its_exit_code(tmp_path, docs):
     program = "from mmsearch.cli.main import main; main()"
-    command = [sys.executable, "-c", program, "score", "--index", str(tmp_path), "--query", "x", "--docs", docs]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 3
-    assert "no index here" in done.stderr
-    assert "Traceback" not in done.stderr
+    for index in (tmp_path, docs):  # a folder without an index, and a file
+        command = [sys.executable, "-c", program, "score", "--index", str(index), "--query", "x", "--docs", docs]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 3
+        assert "no index here" in done.stderr
+        assert "Traceback" not in done.stderr
