@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from types import ModuleType
 from typing import Any
 
@@ -36,8 +35,3 @@ def require(module: str, *, extra: str) -> Any:
             f"this needs the library '{module}', which is absent; install it with: pip install 'mmsearch[{extra}]'"
         ) from error
     return imported
-
-
-def available(module: str) -> bool:
-    """Tell whether a library can be found, without importing it."""
-    return importlib.util.find_spec(module) is not None

@@ -1,22 +1,18 @@
-"""The contracts between rooms, on one page. Importing it needs no torch.
+"""The contracts between rooms, on one page. No torch.
 
-Letters: B batch, L text tokens, N modality tokens, F frames, M codes of a video, D components of an embedding,
-W width of a tower, Q queries.
+Letters: B videos, D components of an embedding, Q queries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from mmsearch.types import Modality, Space
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Float32 = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -66,42 +62,4 @@ class DocumentEncoder(Protocol):
 
     def encode(self, videos: Sequence[PreparedVideo]) -> dict[str, Embedded]:
         """Give the vectors of every space by its name."""
-        ...
-
-
-class TextEncoder(Protocol):
-    """A text tower: token ids in, contextual tokens out."""
-
-    width: int
-
-    def __call__(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """[B, L] ids and mask (True = real) to [B, L, W]."""
-        ...
-
-
-class ImageEncoder(Protocol):
-    """A picture tower: pixels in, tokens out."""
-
-    width: int
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] uint8 pixels to [B, N, W]."""
-        ...
-
-    def pool(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, N, W] to one vector a picture [B, W]."""
-        ...
-
-    def grid(self, tokens: Tensor, side: int) -> Tensor:
-        """Tokens [B, N, W] to those of side x side regions [B, side * side, W]."""
-        ...
-
-
-class Fusion(Protocol):
-    """Modality tokens of a video in, M codes out."""
-
-    num_codes: int
-
-    def __call__(self, tokens: Tensor, mask: Tensor, modality: Tensor) -> Tensor:
-        """[B, N, W] tokens, [B, N] mask (True = real), [N] modality of each place, to [B, M, W]."""
         ...
