@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
-from mmsearch.errors import ConfigError
+from mmsearch.errors import ConfigError, CorruptIndexError
 from mmsearch.extras import require
 from mmsearch.files import fsync_file, fsync_folder, read_json, write_json
 from mmsearch.models.checkpoint import read_weights
@@ -59,6 +59,7 @@ def latest_checkpoint(folder: Path, run_hash: str) -> tuple[Path, Position] | No
 
     Raises:
         ConfigError: the checkpoint belongs to a run with other settings or other data.
+        CorruptIndexError: it does not say where it stands.
     """
     if not folder.is_dir():
         return None
@@ -67,7 +68,10 @@ def latest_checkpoint(folder: Path, run_hash: str) -> tuple[Path, Position] | No
     found = _numbered(folder)
     if not found:
         return None
-    position = Position(**read_json(found[-1] / "state.json"))
+    try:
+        position = Position(**read_json(found[-1] / "state.json"))
+    except TypeError as error:
+        raise CorruptIndexError(f"{found[-1]}: state.json is not of a checkpoint; remove this folder") from error
     if position.run_hash != run_hash:
         raise ConfigError(
             f"{folder.parent}: holds checkpoints of a run with other settings or data; "
@@ -82,8 +86,17 @@ def restore_model(checkpoint: Path, model: MatchModel) -> None:
 
 
 def restore_state(checkpoint: Path, model: nn.Module, optimizer: Optimizer) -> None:
-    """Put the optimizer's state of a checkpoint back."""
-    tensors = require("safetensors.torch", extra="train").load_file(str(checkpoint / "optimizer.safetensors"))
+    """Put the optimizer's state of a checkpoint back.
+
+    Raises:
+        CorruptIndexError: it cannot be read, or is of another model.
+    """
+    safetensors = require("safetensors.torch", extra="train")
+    path = checkpoint / "optimizer.safetensors"
+    try:
+        tensors = safetensors.load_file(str(path))
+    except Exception as error:  # safetensors raises its own error, or OSError
+        raise CorruptIndexError(f"{path}: cannot be read: {error}; remove {checkpoint} to go on before it") from error
     restore_optimizer(model, optimizer, tensors)
 
 

@@ -59,7 +59,7 @@ class RunSettings(Settings):
 
     dir: Path
     """Folder of the run: model, metrics, checkpoints. A killed run goes on from its last checkpoint."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=1 << 32)
     """Of weights, order, dropout and augmentation."""
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1` …"""
@@ -71,7 +71,7 @@ class RunSettings(Settings):
     """Steps between validations; the end of a stage always has one."""
     log_every: int = Field(default=10, ge=1)
     """Steps between lines of metrics.jsonl."""
-    num_threads: int | None = None
+    num_threads: int | None = Field(default=None, ge=1)
     """CPU threads; None = as many as torch chooses. The same number gives the same bits."""
 
 

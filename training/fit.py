@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 import yaml
 
+from mmsearch.data.formats import check_readable
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_judgments
-from mmsearch.errors import ConfigError
-from mmsearch.files import hash_bytes, hash_file, sole_writer, write_bytes, write_json
+from mmsearch.errors import ConfigError, CorruptIndexError, DataError
+from mmsearch.files import hash_bytes, hash_file, read_json, sole_writer, write_bytes, write_json
 from mmsearch.models.checkpoint import pick_device, save_model
 from mmsearch.models.fingerprints import model_spaces
 from mmsearch.models.inputs import InputMaker
@@ -87,23 +88,38 @@ def _run_stages(
     run, checkpoints = settings.run, settings.run.dir / "checkpoints"
     maker = InputMaker(settings.model, tokenizer)
     validate = _validation(settings, maker)
+    stages = _unfinished(settings, corpus, maker, found)
     metrics = MetricsLog(run.dir / "metrics.jsonl", found[1].total_steps if found else 0)
-    steps_before = 0
-    for number, stage_settings in enumerate(settings.stages):
-        start, resumed = _start(stage_settings.steps, number, found)
+    for stage, start, resumed in stages:
 
-        def save(optimizer: torch.optim.Optimizer, done: int, number: int = number, before: int = steps_before) -> None:
-            save_checkpoint(checkpoints, model, optimizer, Position(number, done, before + done, run_hash))
+        def save(optimizer: torch.optim.Optimizer, done: int, stage: Stage = stage) -> None:
+            position = Position(stage.number, done, stage.steps_before + done, run_hash)
+            save_checkpoint(checkpoints, model, optimizer, position)
 
         def restore(optimizer: torch.optim.Optimizer, resumed: Path | None = resumed) -> None:
             if resumed is not None:
                 restore_state(resumed, model, optimizer)
 
-        if start < stage_settings.steps:
-            batches = _batches(settings, stage_settings, number, corpus, maker)
-            hooks = Hooks(save, restore, lambda: validate(model) if validate else {}, metrics)
-            run_stage(model, Stage(number, stage_settings, batches, steps_before), run, start, hooks)
-        steps_before += stage_settings.steps
+        hooks = Hooks(save, restore, lambda: validate(model) if validate else {}, metrics)
+        run_stage(model, stage, run, start, hooks)
+
+
+def _unfinished(
+    settings: FitSettings, corpus: PreparedCorpus, maker: InputMaker, found: tuple[Path, Position] | None
+) -> list[tuple[Stage, int, Path | None]]:
+    """Give the stages that are not done, each with the step and the checkpoint that it starts from.
+
+    The data of all is read here, before the first step: what is missing must not come out after days of training.
+    """
+    excluded = held_out(settings.data)
+    stages, steps_before = [], 0
+    for number, stage in enumerate(settings.stages):
+        start, resumed = _start(stage.steps, number, found)
+        if start < stage.steps:
+            batches = _batches(settings, stage, number, corpus, maker, excluded)
+            stages.append((Stage(number, stage, batches, steps_before), start, resumed))
+        steps_before += stage.steps
+    return stages
 
 
 def _start(steps: int, number: int, found: tuple[Path, Position] | None) -> tuple[int, Path | None]:
@@ -116,9 +132,13 @@ def _start(steps: int, number: int, found: tuple[Path, Position] | None) -> tupl
 
 
 def _batches(
-    settings: FitSettings, stage: StageSettings, number: int, corpus: PreparedCorpus, maker: InputMaker
+    settings: FitSettings,
+    stage: StageSettings,
+    number: int,
+    corpus: PreparedCorpus,
+    maker: InputMaker,
+    excluded: set[str],
 ) -> PairBatches | GradedBatches:
-    excluded = held_out(settings.data)
     seed = settings.run.seed * 1000 + number
     task = stage.task
     if isinstance(task, GradedSettings):
@@ -128,6 +148,8 @@ def _batches(
         return GradedBatches(corpus, rows, maker, task, batch_size=stage.batch_size, seed=seed)
     titles = task.pairs == "titles"
     pairs = title_pairs(corpus, excluded) if titles else clicked_pairs(corpus, settings.data, excluded)
+    if not len(pairs.row_of):
+        raise DataError(f"stage '{stage.name}': no {task.pairs[:-1]} names a video of the corpus that may be used")
     _log.info("stage '%s': %d pairs, %d queries", stage.name, len(pairs.row_of), len(pairs.queries))
     return PairBatches(corpus, pairs, maker, task, batch_size=stage.batch_size, seed=seed)
 
@@ -165,7 +187,13 @@ def _run_hash(settings: FitSettings, corpus: PreparedCorpus) -> str:
         del dump["run"][name]
     data = settings.data
     files = [data.interactions, data.judgments, data.val_judgments, data.videos, *data.holdout]
-    hashes = [hash_file(path).encode() for path in files if path is not None]
+    hashes = []
+    for path in files:
+        if path is not None:
+            check_readable(path)
+            hashes.append(hash_file(path).encode())
+    if settings.tokenizer.folder is not None:
+        hashes.append(Tokenizer.load(settings.tokenizer.folder).to_bytes())
     return hash_bytes(json.dumps(dump, sort_keys=True).encode(), corpus.content_hash.encode(), *hashes)
 
 
@@ -173,7 +201,10 @@ def _has_ended(folder: Path, run_hash: str) -> bool:
     ended = folder / "fingerprints.json"
     if not ended.is_file():
         return False
-    if json.loads(ended.read_bytes()).get("run_hash") != run_hash:
+    record = read_json(ended)
+    if not isinstance(record, dict):
+        raise CorruptIndexError(f"{ended}: is not what a finished run writes; remove it to finish the run again")
+    if record.get("run_hash") != run_hash:
         raise ConfigError(f"{folder}: holds a finished run with other settings or data; give another run.dir")
     return True
 

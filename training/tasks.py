@@ -25,7 +25,7 @@ SpaceName = Literal["cover", "frames", "perception", "content"]
 
 
 class _TaskSettings(Settings):
-    spaces: list[SpaceName] = ["cover", "frames", "perception", "content"]
+    spaces: list[SpaceName] = Field(default=["cover", "frames", "perception", "content"], min_length=1)
     """Spaces that learn."""
     selection: Selection = "max"
     """How a query selects among the codes of a video in training; what is served is their mean."""

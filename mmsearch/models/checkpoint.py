@@ -53,10 +53,17 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MatchModel, Tok
     try:
         settings = ModelSettings.model_validate(config.get("model"))
     except ValidationError as error:
-        raise CorruptIndexError(f"{folder / 'config.json'}: does not hold the settings of a model: {error}") from error
+        raise CorruptIndexError(
+            f"{folder / 'config.json'}: does not hold the settings of a model: {_first(error)}"
+        ) from error
     model = MatchModel(settings, tokenizer.vocab_size)
     read_weights(model, folder / "model.safetensors")
     return model.to(device).eval(), tokenizer
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc'])) or 'model'}: {problem['msg']}"
 
 
 def read_weights(model: MatchModel, path: Path) -> None:

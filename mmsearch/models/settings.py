@@ -95,6 +95,20 @@ class ModelSettings(Settings):
             raise ValueError("num_frames is larger than document.frames.max_frames")
         return self
 
+    @model_validator(mode="after")
+    def _heads_share_widths(self) -> ModelSettings:
+        document, teacher = self.document, self.query.teacher
+        width = document.text.width  # of the fusion and of the frames over time as well
+        for name, count, width in (
+            ("document.text", document.text.heads, width),
+            ("document.frames", document.frames.heads, width),
+            ("document.fusion", document.fusion.heads, width),
+            ("query.teacher", teacher.heads, teacher.width),
+        ):
+            if width % count:
+                raise ValueError(f"{name}.heads is {count}, which does not divide its width of {width}")
+        return self
+
     def check_prepared(self, prepared: PrepareSettings, corpus: Path | str) -> None:
         """Refuse a corpus whose pictures are not what the model reads.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RustTokenizer
 
@@ -36,9 +37,9 @@ class TokenizerSettings(Settings):
 
     folder: Path | None = None
     """A folder with `tokenizer.json` (any Hugging Face tokenizer) or `vocab.txt` (BERT); None = train one."""
-    vocab_size: int = 8000
+    vocab_size: int = Field(default=8000, ge=16)
     """Size of the vocabulary when one is trained."""
-    min_count: int = 2
+    min_count: int = Field(default=2, ge=1)
     """A pair of pieces seen less often is not merged when one is trained."""
 
 

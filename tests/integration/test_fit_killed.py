@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 import yaml
 
 from mmsearch.config import load_settings
-from mmsearch.errors import ConfigError
+from mmsearch.errors import ConfigError, CorruptIndexError, DataError
 from mmsearch.files import hash_file
+from mmsearch.text import Tokenizer
 from training.config import FitSettings
 from training.fit import fit
 
@@ -116,4 +118,60 @@ def test_other_settings_in_the_same_folder_are_refused(config, undisturbed):
 def test_a_corpus_of_other_pictures_is_refused(config, tmp_path):
     settings = load_settings(FitSettings, config, [f"run.dir={tmp_path}", "model.document.image.image_size=24"])
     with pytest.raises(ConfigError, match=r"image_size=16.*image_size=24"):
+        fit(settings)
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "message"),
+    [
+        ("data.judgments=null", ConfigError, r"stage 'grades' learns from grades: give data\.judgments"),
+        ("data.interactions=null", ConfigError, r"give data\.interactions"),
+        ("data.aspect=beauty", DataError, "no judgment of aspect 'beauty'"),
+        ("data.judgments=absent.jsonl", DataError, r"absent\.jsonl: no such file"),
+        ("run.num_threads=0", ConfigError, r"run\.num_threads"),
+        ("run.seed=-1", ConfigError, r"run\.seed"),
+        ("stages.0.task.spaces=[]", ConfigError, "spaces"),
+        ("tokenizer.vocab_size=-1", ConfigError, "vocab_size"),
+        ("run.device=gpu", ConfigError, "device 'gpu'"),
+    ],
+)
+def test_what_any_stage_lacks_is_told_before_the_first_step(config, tmp_path, override, error, message):
+    with pytest.raises(error, match=message):
+        fit(load_settings(FitSettings, config, [f"run.dir={tmp_path}", override]))
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_all_videos_held_out_leaves_nothing_to_learn(config, tiny_world, tmp_path):
+    held = [str(tiny_world / f"judgments_{split}.jsonl") for split in ("train", "val")]
+    settings = load_settings(FitSettings, config, [f"run.dir={tmp_path}", f"data.holdout={held}"])
+    with pytest.raises(DataError, match="stage 'titles': no title names a video"):
+        fit(settings)
+
+
+def test_another_tokenizer_in_the_same_folder_is_another_run(config, tmp_path):
+    run, folder = tmp_path / "run", tmp_path / "tokenizer"
+    Tokenizer.train(["red ball", "red ball"], vocab_size=30).save(folder)
+    overrides = [f"run.dir={run}", f"tokenizer.folder={folder}", *(f"stages.{n}.steps=1" for n in range(3))]
+    settings = load_settings(FitSettings, config, overrides)
+    fit(settings)
+    Tokenizer.train(["blue fish", "blue fish"], vocab_size=30).save(folder)
+    with pytest.raises(ConfigError, match=r"give another run\.dir"):
+        fit(settings)
+
+
+def test_damaged_checkpoints_are_named(config, undisturbed, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    settings = load_settings(FitSettings, config, [f"run.dir={run}"])
+    (run / "fingerprints.json").write_text("[]")
+    with pytest.raises(CorruptIndexError, match=r"fingerprints\.json: is not what"):
+        fit(settings)
+    (run / "fingerprints.json").unlink()
+    shutil.rmtree(run / "checkpoints" / "00000035")
+    newest = run / "checkpoints" / "00000034"
+    (newest / "optimizer.safetensors").write_bytes(b"half")
+    with pytest.raises(CorruptIndexError, match=r"optimizer\.safetensors: cannot be read"):
+        fit(settings)
+    (newest / "state.json").write_text("{}")
+    with pytest.raises(CorruptIndexError, match=r"00000034: state\.json is not of a checkpoint"):
         fit(settings)

@@ -33,6 +33,8 @@ def test_the_large_model_builds_with_the_sizes_it_names():
         ("lengths.query=64", "lengths.query is larger"),
         ("lengths.asr=64", "longer than"),
         ("num_frames=9", "num_frames is larger"),
+        ("document.fusion.heads=3", r"document\.fusion\.heads is 3, which does not divide its width of 16"),
+        ("query.teacher.heads=5", r"query\.teacher\.heads is 5"),
     ],
 )
 def test_sizes_that_do_not_fit_together_are_refused(tiny_model, tmp_path, override, message):
