@@ -105,6 +105,7 @@ def _step(
     if not torch.isfinite(norm):
         raise DataError(f"stage '{stage.settings.name}', step {step}: the loss or its gradient is not finite")
     optimizer.step()
+    model.bound_scales()
     return {**losses, "grad_norm": norm}
 
 

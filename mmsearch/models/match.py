@@ -48,6 +48,16 @@ class MatchModel(nn.Module):
         return self.document.text.position.device
 
     def scale(self, space: str) -> Tensor:
-        """Give what scores of a space are multiplied by in a loss (1 / temperature), at most 100, [1]."""
+        """Give what scores of a space are multiplied by in a loss (1 / temperature), [1]."""
         parameter: Tensor = self.log_scale[space]
-        return parameter.clamp(max=_MAX_LOG_SCALE).exp()
+        return parameter.exp()
+
+    @torch.no_grad()
+    def bound_scales(self) -> None:
+        """Bring scales beyond 100 back to it; call it after every step.
+
+        The parameters themselves are bounded: clamped inside `scale` they would get no gradient beyond the bound, and
+        never come back.
+        """
+        for parameter in self.log_scale.values():
+            parameter.clamp_(max=_MAX_LOG_SCALE)

@@ -98,11 +98,11 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _heads_share_widths(self) -> ModelSettings:
         document, teacher = self.document, self.query.teacher
-        width = document.text.width  # of the fusion and of the frames over time as well
+        fused = document.text.width  # the width of the fusion and of the frames over time as well
         for name, count, width in (
-            ("document.text", document.text.heads, width),
-            ("document.frames", document.frames.heads, width),
-            ("document.fusion", document.fusion.heads, width),
+            ("document.text", document.text.heads, fused),
+            ("document.frames", document.frames.heads, fused),
+            ("document.fusion", document.fusion.heads, fused),
             ("query.teacher", teacher.heads, teacher.width),
         ):
             if width % count:

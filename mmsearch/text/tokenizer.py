@@ -50,9 +50,8 @@ class Tokenizer:
         rust.no_truncation()
         rust.no_padding()
         self._rust = rust
-        around = rust.encode("").ids  # what the post-processor puts around every text: [CLS] … [SEP], say
-        self._before, self._after = around[:1], around[1:]
-        if not around:
+        self._before, self._after = _around(rust)
+        if not self._before and not self._after:
             start = rust.token_to_id(START)
             self._before = [] if start is None else [start]
         pad = next((i for name in (PAD, "<pad>", "<|endoftext|>") if (i := rust.token_to_id(name)) is not None), 0)
@@ -139,6 +138,15 @@ class Tokenizer:
             ids[i, : len(row)] = row
             mask[i, : len(row)] = 1
         return ids, mask
+
+
+def _around(rust: RustTokenizer) -> tuple[list[int], list[int]]:
+    """Give what the post-processor puts before and after every text: [CLS] and [SEP], say, or nothing and </s>."""
+    bare, whole = rust.encode("a", add_special_tokens=False).ids, rust.encode("a").ids
+    places = range(len(whole) - len(bare) + 1)
+    found = (n for n in places if whole[n : n + len(bare)] == bare)
+    before = next(found, 1) if bare else 1  # a vocabulary may lack even this letter; most begin with a special token
+    return whole[:before], whole[before + len(bare) :]
 
 
 def _printable(text: str, max_chars: int | None = None) -> str:

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,3 +85,15 @@ def test_a_folder_without_a_tokenizer_says_what_is_missing(tmp_path):
 def test_no_room_for_text_is_a_configuration_error():
     with pytest.raises(ConfigError, match="at least 2"):
         TOKENIZER.encode_batch(["ball"], 1)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [("<s> $A </s>", [0, 3, 1]), ("$A </s>", [3, 1]), ("<s> $A", [0, 3]), ("<s> </s> $A </s>", [0, 1, 3, 1])],
+)
+def test_special_tokens_stand_where_the_folder_puts_them(tmp_path, template, expected):
+    rust = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<s>": 0, "</s>": 1, "<unk>": 2, "ball": 3}, "<unk>"))
+    special = [("<s>", 0), ("</s>", 1)]
+    rust.post_processor = tokenizers.processors.TemplateProcessing(single=template, special_tokens=special)
+    rust.save(str(tmp_path / "tokenizer.json"))
+    assert Tokenizer.load(tmp_path).encode_batch(["ball"], 8)[0].tolist() == [expected]

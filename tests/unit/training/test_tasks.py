@@ -68,6 +68,19 @@ def test_both_towers_move_the_document_tower(parts):
         assert not any(name.startswith(f"{other}.") and "embed" not in name for name in moved)
 
 
+def test_a_scale_beyond_its_bound_comes_back(parts):
+    model = parts[2].eval()
+    with torch.no_grad():
+        model.log_scale["cover"].fill_(9.0)
+    model.bound_scales()
+    assert model.scale("cover").item() == pytest.approx(100)
+    assert "log_scale.cover" in gradients(model, pair_batch(parts, [True] * 6).losses(model)["teacher/cover"])
+    with torch.no_grad():
+        model.log_scale["cover"].fill_(2.0)
+    model.bound_scales()
+    assert model.log_scale["cover"].item() == 2
+
+
 def test_only_the_spaces_of_a_stage_learn(parts):
     model = parts[2].eval()
     moved = gradients(model, pair_batch(parts, [True] * 6, spaces=["cover"]).losses(model)["loss"])
