@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from mmsearch.errors import DataError, FormatVersionError
 from mmsearch.types import Modality
 
 NAME = "diagnostics.json"
 FORMAT_VERSION = 1
+
+_SPACES = ("cover", "frames", "perception", "content")
+T = TypeVar("T")
 
 
 class _Part(BaseModel):
@@ -40,12 +43,16 @@ class Change(_Part):
     num_videos: int
 
 
+def _by_modality(found: dict[Modality, Change]) -> dict[Modality, Change]:
+    return {modality: found[modality] for modality in Modality if modality in found}
+
+
 class SpaceDiagnosis(_Part):
     """A space: its PNR with everything in place, without each modality, and with each shuffled among the videos."""
 
     whole: Estimate
-    left_out: dict[Modality, Change]
-    shuffled: dict[Modality, Change]
+    left_out: Annotated[dict[Modality, Change], AfterValidator(_by_modality)]
+    shuffled: Annotated[dict[Modality, Change], AfterValidator(_by_modality)]
 
 
 class Towers(_Part):
@@ -54,6 +61,11 @@ class Towers(_Part):
     teacher: Estimate
     student: Estimate
     change: Estimate
+
+
+def _by_space(found: dict[str, T]) -> dict[str, T]:
+    """Put the spaces of the model in their order, and others after them: a JSON file has them by the alphabet."""
+    return {name: found[name] for name in (*_SPACES, *found) if name in found}
 
 
 class Diagnostics(_Part):
@@ -78,8 +90,8 @@ class Diagnostics(_Part):
     num_queries: int
     num_judged: int
     num_shuffles: int
-    spaces: dict[str, SpaceDiagnosis]
-    towers: dict[str, Towers]
+    spaces: Annotated[dict[str, SpaceDiagnosis], AfterValidator(_by_space)]
+    towers: Annotated[dict[str, Towers], AfterValidator(_by_space)]
 
 
 def parse_diagnostics(content: Mapping[str, Any], where: str) -> Diagnostics | None:

@@ -10,6 +10,8 @@ from mmsearch.report.charts.axis import WIDTH, Axis, label
 from mmsearch.report.markup import Html, tag
 
 _ROW, _TOP, _BOTTOM, _SIDE = 33.0, 6.0, 40.0, 12.0
+#: Widths of a letter of a label and of a (bold) digit.
+_LETTER, _DIGIT = 5.8, 6.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +39,19 @@ class Span:
 
 
 def span_of(marks: Iterable[Mark], title: str, reference: float, reference_label: str, *, log: bool = False) -> Span:
-    """Give the axis for some marks: all values are in it, and intervals as long as they are not much wider."""
-    values = [mark.value for mark in marks if math.isfinite(mark.value) and (mark.value > 0 or not log)]
-    values.append(reference)
-    ends = [end for mark in marks for end in (mark.low, mark.high) if math.isfinite(end)] or values
+    """Give the axis for some marks: the reference and all values are on it, and all of their intervals but the part
+    that would take more than half of it."""
+    shown = [mark for mark in marks if math.isfinite(mark.value) and (mark.value > 0 or not log)]
+    values = [*(mark.value for mark in shown), reference]
+    ends = [end for mark in shown for end in (mark.low, mark.high) if math.isfinite(end)]
     low, high = min(values), max(values)
     if log:
-        room = max(1.25, (high / low) ** 0.6)
-        return Span(
-            max(min(ends), low / room, 0.05), min(max(*ends, high), high * room), title, reference, reference_label, log
-        )
-    room = max(1e-6, 0.8 * (high - low))
-    low, high = max(min(*ends, low), low - room), min(max(*ends, high), high + room)
-    return Span(low, high if high > low else low + 1.0, title, reference, reference_label)
+        room = max(1.5, high / low)
+        low, high = max(min([*ends, low]), low / room), min(max([*ends, high]), high * room)
+        return Span(low / 1.03, high * 1.03, title, reference, reference_label, log)
+    room = max(0.01, high - low)
+    low, high = max(min([*ends, low]), low - room), min(max([*ends, high]), high + room)
+    return Span(low - room / 30, high + room / 30, title, reference, reference_label)
 
 
 def forest(name: str, marks: Sequence[Mark], span: Span) -> Html:
@@ -65,30 +67,34 @@ def forest(name: str, marks: Sequence[Mark], span: Span) -> Html:
     """
     axis = Axis(span.low, span.high, _SIDE, WIDTH - _SIDE, span.log)
     bottom = _TOP + _ROW * len(marks)
-    parts = [_grid(axis, bottom, span), *(_row(axis, mark, _TOP + _ROW * i) for i, mark in enumerate(marks))]
+    parts = [
+        _grid(axis, len(marks), bottom, span),
+        *(_row(axis, mark, _TOP + _ROW * i) for i, mark in enumerate(marks)),
+    ]
     spoken = "; ".join(f"{mark.label} {mark.shown}" for mark in marks)
     size = f"0 0 {WIDTH:g} {bottom + _BOTTOM:g}"
     return tag("svg", tag("title", f"{name}: {spoken}"), parts, viewBox=size, role="img", class_="chart")
 
 
-def _grid(axis: Axis, bottom: float, span: Span) -> list[Html]:
+def _grid(axis: Axis, count: int, bottom: float, span: Span) -> list[Html]:
+    """Draw the grid in the lanes of the intervals only: no line runs through a label."""
     parts = []
     for tick in axis.ticks():
-        x = axis(tick)
-        parts.append(tag("line", x1=x, x2=x, y1=_TOP, y2=bottom, class_="grid"))
-        parts.append(tag("text", label(tick), x=x, y=bottom + 14, class_="tick", text_anchor="middle"))
-    if axis.low <= span.reference <= axis.high:
-        x = axis(span.reference)
-        parts.append(tag("line", x1=x, x2=x, y1=_TOP, y2=bottom, class_="reference"))
+        parts.append(tag("path", d=_lanes(axis(tick), count), class_="grid"))
+        parts.append(tag("text", label(tick), x=axis(tick), y=bottom + 14, class_="tick", text_anchor="middle"))
+    parts.append(tag("path", d=_lanes(axis(span.reference), count), class_="reference"))
     title = f"{span.title} · dashed line: {span.reference_label}"
-    parts.append(tag("text", title, x=WIDTH / 2, y=bottom + 32, class_="axis", text_anchor="middle"))
-    return parts
+    return [*parts, tag("text", title, x=WIDTH / 2, y=bottom + 32, class_="axis", text_anchor="middle")]
+
+
+def _lanes(x: float, count: int) -> str:
+    return "".join(f"M{x:.1f} {_TOP + _ROW * i + 17:.1f}v14" for i in range(count))
 
 
 def _row(axis: Axis, mark: Mark, top: float) -> list[Html]:
     middle = top + 24
     parts = [
-        tag("text", mark.label, x=_SIDE, y=top + 12, class_="label"),
+        tag("text", _fitting(mark), x=_SIDE, y=top + 12, class_="label"),
         tag("text", mark.shown, x=WIDTH - _SIDE, y=top + 12, class_="number", text_anchor="end"),
     ]
     if not math.isfinite(mark.value):
@@ -102,6 +108,12 @@ def _row(axis: Axis, mark: Mark, top: float) -> list[Html]:
         ]
     parts.append(tag("circle", cx=axis(mark.value), cy=middle, r=4.5, class_=f"dot {mark.colour}"))
     return parts
+
+
+def _fitting(mark: Mark) -> str:
+    """Cut a label so that it does not run into the numbers."""
+    room = int((WIDTH - 2 * _SIDE - _DIGIT * len(mark.shown)) / _LETTER)
+    return mark.label if len(mark.label) <= room else mark.label[: max(1, room - 1)] + "…"
 
 
 def _arrow(axis: Axis, end: float, y: float, colour: str) -> Html:

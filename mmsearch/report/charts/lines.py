@@ -9,7 +9,8 @@ from mmsearch.report.charts.axis import WIDTH, Axis, label
 from mmsearch.report.curves import Curve, Stage
 from mmsearch.report.markup import Html, tag
 
-_LEFT, _RIGHT, _HEIGHT, _LETTER, _LINE = 40.0, 66.0, 150.0, 6.0, 13.0
+_LEFT, _SIDE, _NAMES, _HEIGHT, _LETTER, _LINE = 40.0, 10.0, 78.0, 150.0, 6.0, 13.0
+_LONGEST_NAME = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def lines(name: str, drawn: Sequence[Line], stages: Sequence[Stage], *, referenc
     low, high = min(values), max(values)
     margin = 0.06 * (high - low) or 0.5
     last = max([line.curve.steps[-1] for line in drawn] + [stage.end for stage in stages])
-    x = Axis(0, max(1, last), _LEFT, WIDTH - _RIGHT)
+    x = Axis(0, max(1, last), _LEFT, WIDTH - (_NAMES if len(drawn) > 1 else _SIDE))
     placed, rows = _place(stages, x)
     top = 4 + _LINE * rows
     y = Axis(low - margin, high + margin, top + _HEIGHT, top)
@@ -43,7 +44,8 @@ def lines(name: str, drawn: Sequence[Line], stages: Sequence[Stage], *, referenc
     if reference is not None:
         parts.append([tag("line", x1=x.start, x2=x.end, y1=y(reference), y2=y(reference), class_="reference")])
     parts += [[_curve(line, x, y), *_points(line, x, y)] for line in drawn]
-    parts.append(_names(drawn, x, y))
+    if len(drawn) > 1:  # the name of a single curve is that of the chart
+        parts.append(_names(drawn, x, y))
     spoken = "; ".join(f"{line.name} ends at {line.curve.values[-1]:.3g}" for line in drawn)
     size = f"0 0 {WIDTH:g} {top + _HEIGHT + 36:g}"
     return tag("svg", tag("title", f"{name}: {spoken}"), parts, viewBox=size, role="img", class_="chart")
@@ -91,6 +93,10 @@ def _place(stages: Sequence[Stage], x: Axis) -> tuple[list[tuple[str, float, int
     return placed, max(1, len(free))
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+
+
 def _text(text: str, start: float, row: int) -> Html:
     return tag("text", text, x=start + 2, y=_LINE * (row + 1) - 2, class_="stage")
 
@@ -118,5 +124,5 @@ def _names(drawn: Sequence[Line], x: Axis, y: Axis) -> list[Html]:
         room_below = y.start + overflow - 12 * (len(wanted) - 1 - number)
         at = max(at + 12, min(pixel + 4, room_below))
         line = drawn[i]
-        parts.append(tag("text", line.name, x=x.end + 6, y=at, class_=f"name ink-{line.colour}"))
+        parts.append(tag("text", _short(line.name), x=x.end + 6, y=at, class_=f"name ink-{line.colour}"))
     return parts

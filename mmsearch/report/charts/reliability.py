@@ -36,5 +36,5 @@ def _grid(x: Axis, y: Axis, count: int) -> list[Html]:
         parts.append(tag("text", label(tick), x=_LEFT - 5, y=y(tick) + 4, class_="tick", text_anchor="end"))
     for number in range(1, count + 1):
         parts.append(tag("text", str(number), x=x(number), y=y.start + 14, class_="tick", text_anchor="middle"))
-    middle, title = (x.start + x.end) / 2, "tenth of the scores, lowest to highest · up: mean grade"
+    middle, title = (x.start + x.end) / 2, "tenth of the scores, low to high · up: mean grade"
     return [*parts, tag("text", title, x=middle, y=y.start + 30, class_="axis", text_anchor="middle")]

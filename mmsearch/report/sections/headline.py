@@ -61,7 +61,7 @@ def verdict(found: Contrast) -> str:
 
 def p_value(value: float) -> str:
     """Write the chance of a difference by luck."""
-    return "< 0.001" if value < 0.001 else number(value, 3)
+    return "<\u00a00.001" if value < 0.001 else number(value, 3)
 
 
 def _measures(mains: list[Measured], graded: Graded) -> Html:

@@ -80,7 +80,10 @@ def training(curves: Curves) -> Section:
         charts.append(
             ("Distance of student and teacher", lines("Distance of student and teacher", drawn, curves.stages))
         )
-    told = "Shaded bands are the stages. Each has its own objective, so losses of different stages cannot be compared."
+    told = (
+        "Shaded bands are the stages. Each has its own objective, so losses of different stages cannot be compared. "
+        "The dashed line in the charts of PNR is chance."
+    )
     return Section("training", title, (prose(told), panels(charts)))
 
 

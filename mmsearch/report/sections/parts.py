@@ -73,18 +73,22 @@ def panels(charts: Iterable[tuple[Child, Html]]) -> Html:
 
 
 def folded(summary: str, *children: Child) -> Html:
-    """Give something that is unfolded with a click, and always shown in print."""
+    """Give something that is unfolded with a click; only what is unfolded is printed."""
     return tag("details", tag("summary", summary), *children)
 
 
 def number(value: float, digits: int = 2) -> str:
     """Write a number, or a dash where it is not defined."""
-    return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
+    return _typeset(f"{value:z.{digits}f}") if math.isfinite(value) else "–"
 
 
 def signed(value: float, digits: int = 2) -> str:
     """Write a difference with its sign."""
-    return f"{value:+.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
+    return _typeset(f"{value:+z.{digits}f}") if math.isfinite(value) else "–"
+
+
+def _typeset(text: str) -> str:
+    return text.replace("-", "−")
 
 
 def interval(found: Interval, digits: int = 2, *, sign: bool = False) -> str:
@@ -92,7 +96,7 @@ def interval(found: Interval, digits: int = 2, *, sign: bool = False) -> str:
     if not (math.isfinite(found.low) and math.isfinite(found.high)):
         return ""
     write = signed if sign else number
-    return f"{write(found.low, digits)} … {write(found.high, digits)}"
+    return f"{write(found.low, digits)}\u00a0…\u00a0{write(found.high, digits)}"
 
 
 def with_interval(value: float, found: Interval, digits: int = 2, *, sign: bool = False) -> Html:

@@ -1,0 +1,131 @@
+"""A small index, corpus and run folder whose every text is hostile, and a browser."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmsearch.data.prepare import prepare
+from mmsearch.data.prepare_settings import PrepareSettings
+from mmsearch.index import GenerationWriter
+from mmsearch.protocols import Embedded
+from mmsearch.text import Tokenizer
+from mmsearch.types import Space
+
+ATTACK = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><svg onload=alert(1)>"
+QUERIES = (
+    f"red panda {ATTACK}",
+    "大熊猫吃竹子",
+    '\u202egnitirw esrever\u202c & "quotes" </title></style>',
+    "noodles at home",
+)
+SPACES = ("cover", "frames", "perception", "content", "content.title", "content.asr")
+DIM = 8
+
+
+def write_tower(folder: Path) -> None:
+    """Write a query tower: the mean of random token embeddings, the same vector for every space."""
+    onnx = pytest.importorskip("onnx")
+    table = np.random.default_rng(3).standard_normal((400, DIM)).astype(np.float32)
+    nodes = [
+        onnx.helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
+        onnx.helper.make_node("Cast", ["attention_mask"], ["mask"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("Unsqueeze", ["mask", "last"], ["weights"]),
+        onnx.helper.make_node("Mul", ["tokens", "weights"], ["real"]),
+        onnx.helper.make_node("ReduceSum", ["real", "middle"], ["sum"], keepdims=0),
+        onnx.helper.make_node("LpNormalization", ["sum"], ["query"], axis=-1, p=2),
+    ]
+    names = ("input_ids", "attention_mask")
+    inputs = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.INT64, ["batch", "length"]) for n in names]
+    output = onnx.helper.make_tensor_value_info("query", onnx.TensorProto.FLOAT, ["batch", DIM])
+    constants = {"table": table, "last": np.array([-1]), "middle": np.array([1])}
+    weights = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = onnx.helper.make_graph(nodes, "tower", inputs, [output], weights)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    Tokenizer.train([*QUERIES] * 3, vocab_size=400, min_count=1).save(folder / "tokenizer")
+    spaces = [{"name": s, "dim": DIM, "fingerprint": f"f-{s}", "output": "query"} for s in SPACES]
+    (folder / "query_tower.json").write_text(json.dumps({"format_version": 1, "max_length": 16, "spaces": spaces}))
+
+
+def write_index(folder: Path, tower: Path, doc_ids: list[str], corpus_hash: str) -> None:
+    """Publish random vectors; some videos lack some spaces."""
+    rng = np.random.default_rng(7)
+    embedded = {}
+    for number, name in enumerate(SPACES):
+        vectors = rng.standard_normal((len(doc_ids), DIM)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        present = (np.arange(len(doc_ids)) + number) % 5 != 0 if name != "content" else np.ones(len(doc_ids), bool)
+        embedded[name] = Embedded(vectors, present)
+    spaces = [Space(name, DIM, f"f-{name}") for name in SPACES]
+    with GenerationWriter(folder, spaces, dtype="float16") as writer:
+        writer.add(doc_ids, embedded)
+        writer.publish(query_tower=tower, source={"corpus_hash": corpus_hash})
+
+
+def write_run(folder: Path, corpus: Path) -> None:
+    """Write what `training fit` and `training diagnose` leave in a run's folder."""
+    folder.mkdir()
+    settings = {"run": {"dir": ATTACK}, "data": {"corpus": str(corpus)}}
+    (folder / "config.yaml").write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
+    prints = {"run_hash": "abc", "spaces": {name: f"f-{name}" for name in SPACES[:4]}}
+    (folder / "fingerprints.json").write_text(json.dumps(prints))
+    lines = []
+    for step in range(10, 101, 10):
+        stage = f"first {ATTACK}" if step <= 40 else "second"
+        lines.append(
+            {"kind": "train", "stage": stage, "total_steps": step, "loss": 5 / step, "distil/content": 1 / step}
+        )
+        pnr = {"teacher/content": 1 + step / 100, "student/content": 1 + step / 120}
+        lines.append({"kind": "validation", "stage": stage, "total_steps": step, "pnr": pnr})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"half a li')
+    one = {"value": 1.5, "low": 1.2, "high": 1.9}
+    change = {"pnr": one, "change": {"value": -0.2, "low": -0.4, "high": None}, "num_videos": 9}
+    found = {
+        "format_version": 1,
+        "run_hash": "abc",
+        "corpus_hash": "c",
+        "judgments_hash": "j",
+        "num_queries": 4,
+        "num_judged": 80,
+        "num_shuffles": 3,
+        "spaces": {"content": {"whole": one, "left_out": {"title": change}, "shuffled": {"asr": change}}},
+        "towers": {f"content{ATTACK}": {"teacher": one, "student": one, "change": one}},
+    }
+    (folder / "diagnostics.json").write_text(json.dumps(found))
+
+
+@pytest.fixture(scope="session")
+def hostile(tiny_world, tmp_path_factory):
+    """A folder with `run`, `index`, `corpus`, `judgments.jsonl` and `videos.jsonl`; titles, ids and queries attack."""
+    out = tmp_path_factory.mktemp("hostile")
+    rows = [json.loads(line) for line in (tiny_world / "videos.jsonl").read_text(encoding="utf-8").splitlines()]
+    for number, row in enumerate(rows):
+        row["doc_id"] = f"v{number}\"><b onmouseover='x'>{number}"
+        row["title"] = ATTACK + "长标题" * 40 if number % 3 else "红色小球 red ball " + "W" * 200
+        row["asr"] = f"</bdi></small>{ATTACK}"
+        for name in ("cover",):
+            if name in row:
+                row[name] = str(tiny_world / row[name])
+        if "frames" in row:
+            row["frames"] = [str(tiny_world / frame) for frame in row["frames"]]
+    (out / "videos.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    settings = PrepareSettings(num_frames=2, image_size=16, shard_size=8, row_group_size=4, num_workers=1)
+    prepare(out / "videos.jsonl", out / "corpus", settings)
+    from mmsearch.data.prepared import PreparedCorpus
+
+    corpus = PreparedCorpus.open(out / "corpus")
+    write_tower(out / "tower")
+    write_index(out / "index", out / "tower", list(corpus.doc_ids), corpus.content_hash)
+    write_run(out / "run", out / "corpus")
+    rng = np.random.default_rng(1)
+    judgments = [
+        {"query": query, "doc_id": doc_id, "grade": int(rng.integers(4))}
+        for query in QUERIES
+        for doc_id in corpus.doc_ids
+    ]
+    judgments.append({"query": QUERIES[0], "doc_id": "gone", "grade": 2})
+    (out / "judgments.jsonl").write_text("".join(json.dumps(row) + "\n" for row in judgments), encoding="utf-8")
+    return out

@@ -1,0 +1,157 @@
+"""The verb `report`, from its inputs to the page and its numbers."""
+
+import html.parser
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from mmsearch.cli.main import app
+from mmsearch.errors import ConfigError, DataError
+
+SECTIONS = {
+    "ranking", "groups", "grades", "presence", "alone", "ablation", "training", "towers", "scores", "reliability",
+    "examples", "cost", "lineage",
+}  # fmt: skip
+#: All that a page may be made of; the attributes of a script or a link to elsewhere are not among them.
+URLS = {"src", "href", "srcset", "action", "formaction", "data", "poster", "xlink:href", "background"}
+
+
+class Page(html.parser.HTMLParser):
+    """Elements, attributes, anchors and unbalanced tags of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.ids, self.open, self.text = [], [], set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.ids |= {value for name, value in attrs if name == "id"}
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def report(hostile, *arguments):
+    out = hostile / "report.html"
+    words = ["report", hostile / "run", "--out", out, *arguments]
+    result = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+    assert result.exit_code == 0
+    return out.read_text(encoding="utf-8"), result.stdout
+
+
+def places(hostile):
+    return ["--index", hostile / "index", "--judgments", hostile / "judgments.jsonl"]
+
+
+def test_page_holds_every_section_and_no_foreign_markup(hostile):
+    text, printed = report(hostile, *places(hostile), "resamples=100", "num_examples=2")
+    page = Page(text)
+    assert page.open == []
+    assert page.ids >= SECTIONS
+    assert not {"script", "iframe", "object", "embed", "form", "base"} & set(page.tags)
+    assert [name for name, _ in page.attributes if name.startswith("on") or name == "style"] == []
+    urls = [value for name, value in page.attributes if name in URLS]
+    assert [url for url in urls if not url.startswith(("data:image/", "#"))] == []
+    assert {url[1:] for url in urls if url.startswith("#")} == SECTIONS
+    assert any(url.startswith("data:image/jpeg;base64,") for url in urls)
+    assert "\u202e" not in text
+    assert "red panda <script>document.title" in "".join(page.text)  # shown as it is
+    assert re.search(r"report\.html\t[\d,]+ bytes", printed)
+
+
+def test_policy_names_the_hash_of_the_one_style_sheet(hostile):
+    import base64
+    import hashlib
+
+    text, _ = report(hostile)
+    (policy,) = (v for n, v in Page(text).attributes if n == "content" and "default-src" in v)
+    (style,) = re.findall("<style>(.*?)</style>", text, re.S)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+
+
+def test_numbers_are_those_of_evaluate(hostile):
+    _, printed = report(hostile, *places(hostile), "--json", "seed=5", "resamples=200")
+    graded = json.loads(printed)["graded"]
+    words = ["evaluate", *places(hostile), "--json", "--seed", 5, "--resamples", 200, "--by", "grade"]
+    result = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+    features = json.loads(result.stdout)["features"]
+    assert {one["name"]: one["pnr"] for one in graded["measured"]} == {n: one["pnr"] for n, one in features.items()}
+    by_grade = {one["name"]: one["value"] for one in graded["measured"][0]["by_grade"]}
+    assert by_grade == {name: one["value"] for name, one in features["cover"]["by_grade"].items()}
+    assert graded["num_unknown"] == 1
+    assert graded["mains"] == ["cover", "frames", "perception", "content"]
+    for feature, groups in graded["groups"].items():
+        whole = {key: groups[0][key] for key in ("concordant", "discordant", "tied")}
+        assert whole == {key: features[feature]["pnr"][key] for key in whole}
+        tongues = [one for one in groups if one["name"] in ("zh", "en", "other")]
+        assert {key: sum(one[key] for one in tongues) for key in whole} == whole
+        parts = [one for one in graded["presence"][feature] if one["name"].startswith("title: ")]
+        assert {key: sum(one[key] for one in parts) for key in whole} == whole
+
+
+def test_lineage_tells_what_does_not_belong_together(hostile, tmp_path):
+    _, printed = report(hostile, *places(hostile), "--json")
+    assert [check["holds"] for check in json.loads(printed)["lineage"]["checks"]] == [True, True, True]
+    other = tmp_path / "run"
+    other.mkdir()
+    (other / "config.yaml").write_text((hostile / "run" / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    (other / "fingerprints.json").write_text('{"run_hash": "x", "spaces": {"content": "another model"}}')
+    words = ["report", other, "--out", tmp_path / "r.html", *places(hostile)]
+    CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+    assert "Not so: the index holds vectors of this run" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_run_alone_is_shown_without_an_index(hostile):
+    text, printed = report(hostile, "--json")
+    assert json.loads(printed)["graded"] is None
+    assert Page(text).ids == {"ranking", "ablation", "training", "towers", "lineage"}
+    assert "Nothing was measured" in text
+
+
+def test_videos_table_stands_in_for_the_corpus(hostile, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("data: {corpus: /nowhere/at/all}\n")
+    words = ["report", run, "--out", tmp_path / "r.html", *places(hostile), "--videos", hostile / "videos.jsonl"]
+    CliRunner().invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "With and without each modality" in "".join(page.text)
+    assert "img" not in page.tags
+    assert "红色小球" in "".join(page.text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["--index", "i"], ConfigError, "give both --index and --judgments"),
+        (["--index", "INDEX", "--judgments", "JUDGMENTS", "challenger=smell"], ConfigError, "no feature 'smell'"),
+        (
+            ["--index", "INDEX", "--judgments", "JUDGMENTS", "aspect=taste"],
+            DataError,
+            "no judgment of the aspect 'taste'",
+        ),
+    ],
+)
+def test_what_cannot_be_shown_is_explained(hostile, arguments, error, message):
+    real = {"INDEX": hostile / "index", "JUDGMENTS": hostile / "judgments.jsonl"}
+    with pytest.raises(error, match=message):
+        report(hostile, *(real.get(word, word) for word in arguments))
+
+
+def test_a_folder_of_no_run_is_refused(tmp_path):
+    words = ["report", str(tmp_path), "--out", str(tmp_path / "r.html")]
+    with pytest.raises(DataError, match=r"no config\.yaml in it"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    assert not (tmp_path / "r.html").exists()
