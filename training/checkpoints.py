@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from mmsearch.errors import ConfigError, CorruptIndexError
 from mmsearch.extras import require
 from mmsearch.files import fsync_file, fsync_folder, read_json, write_json
-from mmsearch.models.checkpoint import read_weights
+from mmsearch.models.checkpoint import disk_errors_told, read_weights
 from mmsearch.models.match import MatchModel
 from training.optim import optimizer_tensors, restore_optimizer
 
@@ -36,9 +36,27 @@ class Position:
 
 
 def save_checkpoint(folder: Path, model: MatchModel, optimizer: Optimizer, position: Position) -> None:
-    """Write a checkpoint and remove all but the newest two."""
-    safetensors = require("safetensors.torch", extra="train")
+    """Write a checkpoint and remove all but the newest two.
+
+    Raises:
+        DataError: the disk refuses; the checkpoints that were there before are as they were.
+    """
     beside = folder / f".{position.total_steps:08d}.{uuid.uuid4().hex}.tmp"
+    try:
+        with disk_errors_told(folder):
+            _write(beside, model, optimizer, position)
+            final = folder / f"{position.total_steps:08d}"
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(beside, final)
+            fsync_folder(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    for old in _numbered(folder)[:-_KEPT]:
+        shutil.rmtree(old)
+
+
+def _write(beside: Path, model: MatchModel, optimizer: Optimizer, position: Position) -> None:
+    safetensors = require("safetensors.torch", extra="train")
     beside.mkdir(parents=True)
     safetensors.save_model(model, str(beside / "model.safetensors"))
     safetensors.save_file(optimizer_tensors(model, optimizer), str(beside / "optimizer.safetensors"))
@@ -46,12 +64,6 @@ def save_checkpoint(folder: Path, model: MatchModel, optimizer: Optimizer, posit
     for name in ("model.safetensors", "optimizer.safetensors"):
         fsync_file(beside / name)
     fsync_folder(beside)
-    final = folder / f"{position.total_steps:08d}"
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(beside, final)
-    fsync_folder(folder)
-    for old in _numbered(folder)[:-_KEPT]:
-        shutil.rmtree(old)
 
 
 def latest_checkpoint(folder: Path, run_hash: str) -> tuple[Path, Position] | None:

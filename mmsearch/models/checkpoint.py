@@ -5,6 +5,8 @@ The format version counts changes of the layout; an older mmsearch refuses a new
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -21,15 +23,28 @@ FORMAT_VERSION = 1
 
 
 def save_model(folder: Path | str, model: MatchModel, tokenizer: Tokenizer) -> None:
-    """Write a model into a folder, the weights last: a folder with weights is a whole one."""
+    """Write a model into a folder, the weights last: a folder with weights is a whole one.
+
+    Raises:
+        DataError: the disk refuses.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder / "tokenizer")
     settings = {"format_version": FORMAT_VERSION, "model": model.settings.model_dump(mode="json")}
     write_json(folder / "config.json", settings)
     safetensors = require("safetensors.torch", extra="train")
-    with replacing(folder / "model.safetensors") as beside:
+    with disk_errors_told(folder), replacing(folder / "model.safetensors") as beside:
         safetensors.save_model(model, str(beside))
+
+
+@contextmanager
+def disk_errors_told(folder: Path) -> Iterator[None]:
+    """Turn what the disk refuses within the block into a `DataError`; safetensors raises a kind of its own for it."""
+    try:
+        yield
+    except (OSError, require("safetensors", extra="train").SafetensorError) as error:
+        raise DataError(f"{folder}: cannot be written: {error}; make room, and the same command goes on") from error
 
 
 def load_model(folder: Path | str, device: str = "cpu") -> tuple[MatchModel, Tokenizer]:
