@@ -103,7 +103,7 @@ def gather(sources: Sources, settings: ReportSettings) -> Facts:
     """
     run = RunFolder.open(sources.run)
     curves = read_curves(run.metrics())
-    name = sources.run.resolve().name
+    name = "/".join(sources.run.resolve().parts[-2:])
     if sources.index is None or sources.judgments is None:
         return Facts(name, None, curves, run.diagnostics, lineage(run, None, None, sources.judgments, None))
     scorer = FeatureScorer.open(sources.index)

@@ -85,12 +85,13 @@ def _sections(facts: Facts) -> list[Section]:
 
 
 def _drawn(section: Section) -> Html:
-    return tag("section", tag("h2", section.title), section.body, id=section.name)
+    up = tag("a", "sections", href="#sections", class_="up")
+    return tag("section", up, tag("h2", section.title), section.body, id=section.name)
 
 
 def _contents(sections: Sequence[Section]) -> Html:
     links = [tag("li", tag("a", section.title, href=f"#{section.name}")) for section in sections]
-    return tag("nav", tag("ul", links), aria_label="Sections")
+    return tag("nav", tag("ul", links), id="sections", aria_label="Sections")
 
 
 def _summary(facts: Facts) -> Html:
@@ -115,7 +116,9 @@ def _verdict(graded: Graded) -> Html:
         if wins is not None and (one.a, one.b) == (wins.challenger, wins.baseline):
             luck = "more than luck" if one.is_significant else "which may be luck"
             between = interval(one.interval, sign=True)
-            said.append(f" {one.a} − {one.b}: {signed(one.difference)} ({between}), {luck} (p {p_value(one.p_holm)}).")
+            said.append(
+                f" {one.a} − {one.b}: {signed(one.difference)} ({between}), {luck} (p\u00a0{p_value(one.p_holm)})."
+            )
     return tag("p", said, class_="verdict")
 
 

@@ -22,9 +22,9 @@ class ReportSettings(Settings):
     """Feature that wins and losses are counted from; None = `perception`, or else the first."""
     challenger: str | None = None
     """Feature that wins or loses; None = `content`, or else the last that is no single modality."""
-    num_examples: int = Field(default=4, ge=0, le=50)
+    num_examples: int = Field(default=3, ge=0, le=50)
     """Queries shown as wins, and as many as losses."""
-    videos_per_example: int = Field(default=5, ge=1, le=20)
+    videos_per_example: int = Field(default=4, ge=1, le=20)
     """Videos shown of each ranking."""
     thumbnail_px: int = Field(default=96, ge=16, le=256)
     """Longest edge of a thumbnail."""

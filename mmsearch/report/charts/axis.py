@@ -66,7 +66,7 @@ def log_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 def label(value: float) -> str:
     """Write a value at an axis: short, without zeros that say nothing."""
-    if value != 0 and not 1e-4 <= abs(value) < 1e5:
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
     if abs(value) >= 1e4:
         return f"{value / 1e3:g}k"

@@ -69,8 +69,8 @@ def _measures(mains: list[Measured], graded: Graded) -> Html:
     rows: list[Sequence[Child]] = []
     for i, one in enumerate(mains):
         cells = [_cell(result) for result in one.evaluation.results]
-        chip = tag("span", class_=f"chip {colour(i)}")
-        rows.append([[chip, one.source.name], *cells, percent(one.evaluation.missing, 1)])
+        name = tag("span", tag("span", class_=f"chip {colour(i)}"), one.source.name, class_="feature")
+        rows.append([name, *cells, percent(one.evaluation.missing, 1)])
     caption = f"Measures of each feature with 95 % intervals; relevant means grade {graded.relevant} or more."
     return table(["feature", *(_heads(name) for name in names), "without a score"], rows, caption)
 
