@@ -11,12 +11,14 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from mmsearch.data.formats import check_readable
 from mmsearch.data.manifest import SHARDS, Manifest
 from mmsearch.data.prepare_plan import ShardPlan, ShardResult, plan_shards, remove_strays, stored_result
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepare_video import Preparation, Rejection, VideoPreparer
 from mmsearch.data.shard_builder import ShardBuilder
 from mmsearch.data.tables import read_videos
+from mmsearch.errors import DataError
 from mmsearch.files import hash_file, sole_writer, write_bytes
 from mmsearch.logs import ProgressBar, progress
 from mmsearch.types import Video
@@ -59,8 +61,9 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
 
     Raises:
         TableError: a row of the table is bad (`on_error: stop`).
-        DataError: another run writes to `out`.
+        DataError: the table has no good row (what was prepared before stays), or another run writes to `out`.
     """
+    check_readable(table)  # before anything is made
     workers = settings.num_workers or os.cpu_count() or 1
     limits = settings.limits
     (out / SHARDS).mkdir(parents=True, exist_ok=True)
@@ -79,6 +82,8 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
         videos = read_videos(table, on_error=settings.on_error, rejected=rejected_rows)
         job = _Job(out, settings, bar)
         job.run(pool, videos)
+        if not job.num_rows:
+            raise DataError(f"{table}: has no row that can be prepared; {out} is left as it was")
         return job.publish(table, _count_lines(rejected_rows) if rejected_rows else 0)
 
 
@@ -91,6 +96,11 @@ class _Job:
         self._results: dict[int, ShardResult] = {}
         self._stems: set[str] = set()
         self._reused = 0
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows done."""
+        return sum(result.num_rows for result in self._results.values())
 
     def run(self, pool: Pool[Video, Preparation], videos: Iterable[Video]) -> None:
         outcomes = pool.imap(self._unprepared(videos))
@@ -125,7 +135,7 @@ class _Job:
         modalities = sum((Counter(result.modalities) for result in results), Counter[str]())
         shards = tuple(result.shard for result in results if result.shard is not None)
         summary = Summary(
-            num_rows=sum(result.num_rows for result in results),
+            num_rows=self.num_rows,
             num_videos=sum(shard.rows for shard in shards),
             num_reused=self._reused,
             num_bad_rows=num_bad_rows,

@@ -157,7 +157,7 @@ def test_two_runs_into_one_folder(world, tmp_path):
     descriptor = os.open(out, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another run"):
+        with pytest.raises(DataError, match="another process"):
             run(world, out)
     finally:
         os.close(descriptor)
@@ -172,3 +172,17 @@ def test_an_absent_library_ends_the_run(world, tmp_path, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"pip install 'mmsearch\[video\]'"):
         run(world, tmp_path / "out")
     assert not (tmp_path / "out" / "corpus.json").exists()
+
+
+def test_a_table_without_rows_changes_nothing(world, tmp_path):
+    out = tmp_path / "corpus"
+    run(world, out)
+    before = files(out)
+    for name, text in (("empty.jsonl", ""), ("header.csv", "doc_id,title\n")):
+        (world / name).write_text(text)
+        with pytest.raises(DataError, match=f"{name}: has no row that can be prepared"):
+            prepare(world / name, out, SMALL)
+    with pytest.raises(TableError, match="no such file"):
+        prepare(world / "absent.jsonl", tmp_path / "other", SMALL)
+    assert files(out) == before
+    assert not (tmp_path / "other").exists()
