@@ -48,10 +48,27 @@ def click_log(
     """
     for search in _searches(settings, intents):
         chance = stream(settings.seed, "results", search.session_id)
-        for position, post in enumerate(_results(settings, posts, search.wanted, chance), start=1):
-            clicked = chance.random() < _click_probability(settings, search.wanted, post, position)
-            watch_s = _watch(search.wanted, post, seconds[post.doc_id], chance) if clicked else None
+        results = _results(settings, posts, search.wanted, chance)
+        looks = look_through(settings, search.wanted, results, seconds, chance)
+        for position, (post, (clicked, watch_s)) in enumerate(zip(results, looks, strict=True), start=1):
             yield Interaction(search.query, post.doc_id, search.shown_at, position, clicked, watch_s, search.session_id)
+
+
+def look_through(
+    settings: WorldSettings, wanted: Meaning, results: Sequence[Post], seconds: Mapping[str, float], chance: Random
+) -> Iterator[tuple[bool, float | None]]:
+    """Give what a searcher does with each result, from the top: clicked or not, and the seconds watched after a click.
+
+    Args:
+        settings: the world's.
+        wanted: what is searched for.
+        results: the list that is shown.
+        seconds: duration of each video by its id.
+        chance: the searcher's.
+    """
+    for position, post in enumerate(results, start=1):
+        clicked = chance.random() < _click_probability(settings, wanted, post, position)
+        yield clicked, _watch(wanted, post, seconds[post.doc_id], chance) if clicked else None
 
 
 def _searches(settings: WorldSettings, intents: Sequence[Meaning]) -> Iterator[_Search]:
