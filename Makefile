@@ -23,6 +23,8 @@ demo: $(READY)  ## make a small world of videos, prepare, train, refresh, evalua
 	$(BIN)/mmsearch prepare $(RUN)/world/videos.jsonl --out $(RUN)/corpus configs/prepare/demo.yaml
 	$(BIN)/python -m training fit configs/train/demo.yaml
 	$(BIN)/python -m serving refresh --model $(RUN)/model --corpus $(RUN)/corpus --index $(RUN)/index configs/refresh/demo.yaml
+	$(BIN)/python -m training diagnose $(RUN)/model --corpus $(RUN)/corpus --judgments $(RUN)/world/judgments_test.jsonl
+	$(BIN)/mmsearch report $(RUN)/model --index $(RUN)/index --judgments $(RUN)/world/judgments_test.jsonl --out $(RUN)/report.html
 	$(BIN)/mmsearch evaluate --index $(RUN)/index --judgments $(RUN)/world/judgments_test.jsonl
 	$(BIN)/mmsearch search --index $(RUN)/index "red ball bouncing on the beach" -k 5 --videos $(RUN)/world/videos.jsonl
 	$(BIN)/mmsearch search --index $(RUN)/index "厨房里的绿色小机器人" -k 5 --videos $(RUN)/world/videos.jsonl

@@ -72,7 +72,7 @@ def test_exports_exist_and_are_sorted():
         assert all(hasattr(module, name) for name in exported), path
 
 
-@pytest.mark.parametrize("verb", ["", "demo", "prepare", "evaluate", "score", "search"])
+@pytest.mark.parametrize("verb", ["", "demo", "prepare", "evaluate", "report", "score", "search"])
 def test_help_is_quick_and_leaves_torch_alone(verb):
     script = (
         "import sys; sys.argv = ['mmsearch'] + sys.argv[1:]\n"
