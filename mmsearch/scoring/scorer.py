@@ -46,6 +46,7 @@ class FeatureScorer:
             IntegrityError: a file is damaged, of a later format, or vectors and tower do not belong together.
         """
         index = ForwardIndex.open(index_dir)
+        index.verify_query_tower()
         encoder = OnnxQueryEncoder.open(index.query_tower, num_threads=num_threads)
         return cls(index, encoder, encoder_at=f"the query tower in {index.query_tower}")
 

@@ -71,6 +71,17 @@ def test_a_query_tower_of_another_model_is_refused_with_both_named(index_dir, to
         FeatureScorer(index, encoder, encoder_at="the new tower")
 
 
+def test_a_damaged_query_tower_is_refused_though_it_would_run(index_dir):
+    FeatureScorer.open(index_dir)
+    model = ForwardIndex.open(index_dir).query_tower / "model.onnx"
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1  # one bit of a weight
+    model.chmod(0o644)
+    model.write_bytes(bytes(content))
+    with pytest.raises(CorruptIndexError, match=r"damaged: query_tower/model\.onnx; publish again"):
+        FeatureScorer.open(index_dir)
+
+
 class Fixed:
     """A query encoder of the user's own."""
 
