@@ -63,7 +63,7 @@ def write_corpus(folder: Path, titles: Sequence[str]) -> PreparedCorpus:
                 writer.add(PreparedVideo(f"v{row}", {Modality.TITLE: titles[row]}, None, (), hashes))
             writer.flush()
         shards.append(Shard(path.name, writer.rows, path.stat().st_size, hash_file(path), writer.key))
-    Manifest(PrepareSettings(row_group_size=8), tuple(shards), {}, {}).write(folder)
+    Manifest(PrepareSettings(row_group_size=8, image_size=32), tuple(shards), {}, {}).write(folder)
     return PreparedCorpus.open(folder)
 
 

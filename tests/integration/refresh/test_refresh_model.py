@@ -35,7 +35,7 @@ def run(tmp_path_factory):
 def test_served_features_are_those_of_the_model(run, new_corpus, tmp_path, capsys):
     corpus = new_corpus(TITLES)
     settings = ["batch_size=5", "dtype=float32", "device=cpu"]
-    refresh(run, tmp_path / "corpus", tmp_path / "index", None, settings)
+    refresh(run, tmp_path / "corpus", tmp_path / "index", settings)
     scorer = FeatureScorer.open(tmp_path / "index")
     assert capsys.readouterr().out.strip() == scorer.index.generation
     assert scorer.names == tuple(space.name for space in load_document_encoder(run, "cpu").spaces)
