@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ import yaml
 
 from mmsearch.data.formats import check_readable
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.data.tables import read_judgments
+from mmsearch.data.tables import read_interactions, read_judgments
 from mmsearch.errors import ConfigError, CorruptIndexError, DataError
 from mmsearch.files import hash_bytes, hash_file, read_json, sole_writer, write_bytes, write_json
 from mmsearch.models.checkpoint import pick_device, save_model
@@ -22,7 +23,7 @@ from mmsearch.models.match import MatchModel
 from mmsearch.text import Tokenizer
 from training.batches import GradedBatches, PairBatches
 from training.checkpoints import Position, latest_checkpoint, restore_model, restore_state, save_checkpoint
-from training.config import FitSettings, StageSettings
+from training.config import DataSettings, FitSettings, StageSettings
 from training.loop import Hooks, Stage, run_stage
 from training.pairs import clicked_pairs, held_out, judged_rows, title_pairs
 from training.tasks import GradedSettings
@@ -166,11 +167,18 @@ def _tokenizer(settings: FitSettings, corpus: PreparedCorpus) -> Tokenizer:
     if settings.tokenizer.folder is not None:
         return Tokenizer.load(settings.tokenizer.folder)
     return Tokenizer.train(
-        _texts(corpus), vocab_size=settings.tokenizer.vocab_size, min_count=settings.tokenizer.min_count
+        _texts(settings.data, corpus), vocab_size=settings.tokenizer.vocab_size, min_count=settings.tokenizer.min_count
     )
 
 
-def _texts(corpus: PreparedCorpus) -> Iterator[str]:
+def _texts(data: DataSettings, corpus: PreparedCorpus) -> Iterator[str]:
+    """Give what a tokenizer learns from: the queries that training sees, for they may be in a language or in words
+    that no document uses, and then the texts of the corpus."""
+    rows = chain(
+        read_interactions(data.interactions) if data.interactions else (),
+        read_judgments(data.judgments) if data.judgments else (),
+    )
+    yield from dict.fromkeys(row.query for row in rows)
     seen = 0
     for number in range(len(corpus.row_groups)):
         for video in corpus.read_row_group(number):

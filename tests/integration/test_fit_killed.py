@@ -73,6 +73,22 @@ def test_it_learns_and_reports(undisturbed):
     assert spaces == {"cover", "frames", "perception", "content"}
 
 
+def test_the_tokenizer_knows_words_that_queries_alone_use(config, tiny_world, tmp_path):
+    foreign = tmp_path / "interactions.jsonl"
+    rows = (tiny_world / "interactions.jsonl").read_text().replace("red ball", "красный мяч")
+    foreign.write_text(rows, encoding="utf-8")
+    settings = [
+        f"run.dir={tmp_path / 'run'}",
+        f"data.interactions={foreign}",
+        *(f"stages.{n}.steps=1" for n in range(3)),
+    ]
+    run = fit(load_settings(FitSettings, config, settings))
+    tokenizer = Tokenizer.load(run / "tokenizer")
+    known, unknown = (tokenizer.encode_batch([text], 16)[0][0, 1:].tolist() for text in ("красный мяч", "ωψ"))
+    assert set(unknown) == {1}
+    assert 1 not in known
+
+
 def test_killed_again_and_again_it_ends_with_the_same_bytes(config, undisturbed, tmp_path):
     run = tmp_path / "killed"
     command = [sys.executable, "-m", "training", "fit", str(config), f"run.dir={run}"]
