@@ -138,8 +138,9 @@ def run(
                 "give --index and --judgments, or --scored, or --qrels and --run; --by group works with the last two"
             )
     settings = {"relevant": relevant or report.default_relevant(inputs), "resamples": resamples, "seed": seed}
-    measured = report.measure(inputs, measures, grade_pairs=by is By.GRADE, **settings)
-    contrasts = report.compare(measured, kind, compare, permutations=10 * resamples, seed=seed)
+    computed = list(dict.fromkeys([*measures, "pnr"])) if as_json else measures  # readers of the JSON can count on it
+    measured = report.measure(inputs, computed, grade_pairs=by is By.GRADE, **settings)
+    contrasts = report.compare(measured, kind, compare, measures=len(measures), permutations=10 * resamples, seed=seed)
     if as_json:
         results = report.report_json(measured, kind, contrasts)
         typer.echo(json.dumps(results | settings | {"duplicates": repeats}, ensure_ascii=False))

@@ -78,7 +78,13 @@ def report_json(measured: Sequence[Measured], kind: str, contrasts: Sequence[Con
 
 
 def compare(
-    measured: Sequence[Measured], kind: str, which: str | None, *, permutations: int = 10_000, seed: int = 0
+    measured: Sequence[Measured],
+    kind: str,
+    which: str | None,
+    *,
+    measures: int | None = None,
+    permutations: int = 10_000,
+    seed: int = 0,
 ) -> list[Contrast]:
     """Compare runs or features over all of their rows, see `contrast`; groups are left out.
 
@@ -87,6 +93,7 @@ def compare(
         kind: `run` or `feature`.
         which: as for `contrast`, or `none`. None: every pair of runs by every measure; of features, which are many,
             the best with each other one by the first measure.
+        measures: by how many of the measures, from the first; None = by all.
         permutations: random swaps of the randomisation test.
         seed: of the random numbers.
 
@@ -98,7 +105,7 @@ def compare(
     wholes = [one.evaluation for one in measured if one.source.group is None]
     if which is None and kind == "feature":
         return contrast(wholes, "best", measures=1, permutations=permutations, seed=seed)
-    return contrast(wholes, which or "all", permutations=permutations, seed=seed)
+    return contrast(wholes, which or "all", measures=measures, permutations=permutations, seed=seed)
 
 
 def report_tables(

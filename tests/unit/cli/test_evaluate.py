@@ -63,6 +63,7 @@ def test_runs_keep_their_order(tmp_path: Path) -> None:
     report = json.loads(evaluate("--qrels", tmp_path / "t.qrels", *runs, "--metrics", "mrr", "--json"))
     assert {name: run["mrr"]["value"] for name, run in report["runs"].items()} == {"good": 1.0, "bad": 0.5}
     assert report["relevant"] == 1
+    assert set(report["runs"]["bad"]) >= {"mrr", "pnr"}
     [one] = report["comparisons"]
     assert (one["measure"], one["a"], one["b"], one["difference"], one["num_queries"]) == ("mrr", "good", "bad", 0.5, 1)
     assert set(one) >= {"low", "high", "p_value", "p_holm", "detectable", "queries_needed"}
