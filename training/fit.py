@@ -68,7 +68,8 @@ def _fit(settings: FitSettings) -> Path:
     write_bytes(run.dir / "config.yaml", _as_yaml(settings))
     tokenizer = _tokenizer(settings, corpus)
     torch.manual_seed(run.seed)
-    model = MatchModel(settings.model, tokenizer.vocab_size).to(pick_device(run.device))
+    trained = {space for stage in settings.stages for space in stage.task.spaces}
+    model = MatchModel(settings.model, tokenizer.vocab_size, trained).to(pick_device(run.device))
     if found is not None:
         restore_model(found[0], model)
         _log.info("going on from step %d", found[1].total_steps)
@@ -174,11 +175,9 @@ def _tokenizer(settings: FitSettings, corpus: PreparedCorpus) -> Tokenizer:
 def _texts(data: DataSettings, corpus: PreparedCorpus) -> Iterator[str]:
     """Give what a tokenizer learns from: the queries that training sees, for they may be in a language or in words
     that no document uses, and then the texts of the corpus."""
-    rows = chain(
-        read_interactions(data.interactions) if data.interactions else (),
-        read_judgments(data.judgments) if data.judgments else (),
-    )
-    yield from dict.fromkeys(row.query for row in rows)
+    logged = (row.query for row in read_interactions(data.interactions)) if data.interactions else ()
+    judged = (row.query for row in read_judgments(data.judgments)) if data.judgments else ()
+    yield from dict.fromkeys(chain(logged, judged))
     seen = 0
     for number in range(len(corpus.row_groups)):
         for video in corpus.read_row_group(number):

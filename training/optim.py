@@ -19,7 +19,8 @@ class OptimSettings(Settings):
     lr: float = Field(default=5e-4, gt=0)
     """Highest learning rate."""
     weight_decay: float = Field(default=0.05, ge=0)
-    """Of matrices; vectors, embeddings and temperatures are not decayed."""
+    """Of all that has two or more dimensions, but for weights with `embed` in their name; vectors and temperatures are
+    not decayed."""
     betas: tuple[float, float] = (0.9, 0.98)
     """Of AdamW."""
     warmup_steps: int = Field(default=20, ge=0)

@@ -144,11 +144,21 @@ def _both_towers(
     teacher = model.teacher(queries.ids, queries.mask, settings.spaces)
     student = model.student(queries.ids, queries.mask, settings.spaces)
     losses: dict[str, Tensor] = {}
-    for space, codes in found.items():
-        losses[f"teacher/{space}"] = matching(teacher[space], codes, space)
-        losses[f"student/{space}"] = matching(student[space], codes, space)
-        losses[f"distil/{space}"] = settings.distil_weight * embedding_distance(student[space], teacher[space])
+    with torch.autocast(model.device.type, enabled=False):  # a cosine in bf16, times 100, would be coarse
+        for space, codes in found.items():
+            losses |= _of_space(space, teacher[space].float(), student[space].float(), codes, settings, matching)
     return {"loss": torch.stack(list(losses.values())).sum(), **losses}
+
+
+def _of_space(
+    space: str, teacher: Tensor, student: Tensor, codes: Codes, settings: _TaskSettings, matching: Matching
+) -> dict[str, Tensor]:
+    codes = Codes(codes.codes.float(), codes.present)
+    return {
+        f"teacher/{space}": matching(teacher, codes, space),
+        f"student/{space}": matching(student, codes, space),
+        f"distil/{space}": settings.distil_weight * embedding_distance(student, teacher),
+    }
 
 
 def _augmented(documents: DocumentInputs, min_crop: float) -> DocumentInputs:

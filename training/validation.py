@@ -12,7 +12,6 @@ from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.matching import mean_code
 from mmsearch.metrics.pnr import count_pairs, pnr
 from mmsearch.metrics.scored import Scored
-from mmsearch.models.document import SPACES
 from mmsearch.models.inputs import DocumentInputs, InputMaker
 from mmsearch.models.match import MatchModel
 from training.pairs import Judged
@@ -47,7 +46,7 @@ class Validation:
         found: dict[str, float] = {}
         for name, tower in (("teacher", model.teacher), ("student", model.student)):
             inputs = self._maker.queries(self._queries).to(model.device)
-            for space, query in tower(inputs.ids, inputs.mask).items():
+            for space, query in tower(inputs.ids, inputs.mask, model.spaces).items():
                 found[f"{name}/{space}"] = self._pnr(query, *vectors[space])
         model.train(was_training)
         return found
@@ -58,13 +57,13 @@ class Validation:
         return pnr(count_pairs(self._judged.with_scores(score.numpy())))
 
     def _embed_videos(self, model: MatchModel) -> dict[str, tuple[Tensor, Tensor]]:
-        chunks = [model.document(inputs) for inputs in self._inputs(model.device)]
+        chunks = [model.document(inputs, model.spaces) for inputs in self._inputs(model.device)]
         return {
             space: (
                 torch.cat([mean_code(chunk[space].codes) for chunk in chunks]),
                 torch.cat([chunk[space].present for chunk in chunks]),
             )
-            for space in SPACES
+            for space in model.spaces
         }
 
     def _inputs(self, device: torch.device) -> Iterator[DocumentInputs]:

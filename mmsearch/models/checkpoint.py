@@ -31,8 +31,8 @@ def save_model(folder: Path | str, model: MatchModel, tokenizer: Tokenizer) -> N
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder / "tokenizer")
-    settings = {"format_version": FORMAT_VERSION, "model": model.settings.model_dump(mode="json")}
-    write_json(folder / "config.json", settings)
+    config = {"format_version": FORMAT_VERSION, "model": model.settings.model_dump(mode="json"), "spaces": model.spaces}
+    write_json(folder / "config.json", config)
     safetensors = require("safetensors.torch", extra="train")
     with disk_errors_told(folder), replacing(folder / "model.safetensors") as beside:
         safetensors.save_model(model, str(beside))
@@ -71,7 +71,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MatchModel, Tok
         raise CorruptIndexError(
             f"{folder / 'config.json'}: does not hold the settings of a model: {_first(error)}"
         ) from error
-    model = MatchModel(settings, tokenizer.vocab_size)
+    model = MatchModel(settings, tokenizer.vocab_size, config.get("spaces"))
     read_weights(model, folder / "model.safetensors")
     return model.to(device).eval(), tokenizer
 

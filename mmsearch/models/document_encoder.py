@@ -10,7 +10,7 @@ import torch
 
 from mmsearch.matching import mean_code
 from mmsearch.models.checkpoint import load_model, pick_device
-from mmsearch.models.document import SPACES, Codes
+from mmsearch.models.document import Codes
 from mmsearch.models.fingerprints import model_spaces, single_space
 from mmsearch.models.inputs import DocumentInputs, InputMaker, TextInputs
 from mmsearch.models.match import MatchModel
@@ -32,7 +32,7 @@ class MatchDocumentEncoder:
         self._model = model.eval()
         self._maker = InputMaker(model.settings, tokenizer)
         self.settings = model.settings
-        self._singles = CONTENT if single_modalities else ()
+        self._singles = CONTENT if single_modalities and "content" in model.spaces else ()
         self.spaces = model_spaces(model, tokenizer, single_modalities=single_modalities)
 
     @torch.inference_mode()
@@ -40,7 +40,7 @@ class MatchDocumentEncoder:
         """Give the vectors of every space by its name; float32, [B, D]."""
         device = self._model.device
         inputs = self._maker.documents(videos).to(device)
-        found = self._model.document(inputs, tuple(SPACES))
+        found = self._model.document(inputs, self._model.spaces)
         for modality in self._singles:
             alone = only(inputs, modality)
             found[single_space(modality)] = self._model.document(alone, ("content",))["content"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from mmsearch.extras import require
 from mmsearch.files import replacing, write_json
 from mmsearch.models.checkpoint import load_model
-from mmsearch.models.document import SPACES
 from mmsearch.models.fingerprints import model_spaces
 from mmsearch.models.query_tower import QueryTower
 
@@ -23,12 +23,12 @@ _OPSET = 18
 class _Outputs(nn.Module):
     """The student with plain tensors at both ends, as an exporter wants it."""
 
-    def __init__(self, tower: QueryTower) -> None:
+    def __init__(self, tower: QueryTower, spaces: Sequence[str]) -> None:
         super().__init__()
-        self.tower = tower
+        self.tower, self.spaces = tower, spaces
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.tower(input_ids, attention_mask.bool()).values())
+        return tuple(self.tower(input_ids, attention_mask.bool(), self.spaces).values())
 
 
 def export_query_tower(run: Path | str, out: Path | str, *, single_modalities: bool = False) -> None:
@@ -45,7 +45,7 @@ def export_query_tower(run: Path | str, out: Path | str, *, single_modalities: b
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "model.onnx") as beside:
-        _export(model.student, beside)
+        _export(model.student, model.spaces, beside)
     tokenizer.save(out / "tokenizer")
     spaces = [
         {"name": s.name, "dim": s.dim, "fingerprint": s.fingerprint, "output": s.name.split(".")[0]}
@@ -55,18 +55,18 @@ def export_query_tower(run: Path | str, out: Path | str, *, single_modalities: b
     write_json(out / "query_tower.json", described)
 
 
-def _export(student: QueryTower, path: Path) -> None:
+def _export(student: QueryTower, spaces: Sequence[str], path: Path) -> None:
     ids = torch.ones(2, 5, dtype=torch.int64)
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", min=1, max=student.text.max_length)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         torch.onnx.export(
-            _Outputs(student).eval(),
+            _Outputs(student, spaces).eval(),
             (ids, torch.ones_like(ids)),
             str(path),
             input_names=["input_ids", "attention_mask"],
-            output_names=list(SPACES),
+            output_names=list(spaces),
             dynamic_shapes=({0: batch, 1: length}, {0: batch, 1: length}),
             opset_version=_OPSET,
             external_data=False,

@@ -9,13 +9,12 @@ import numpy as np
 
 from mmsearch.files import hash_bytes
 from mmsearch.index.fingerprint import fingerprint
-from mmsearch.models.document import SPACES
 from mmsearch.models.match import MatchModel
 from mmsearch.text import Tokenizer
 from mmsearch.types import CONTENT, Modality, Space
 
 #: Raise it when the code that makes vectors changes what it computes from the same weights.
-_COMPUTATION_VERSION = "1"
+_COMPUTATION_VERSION = "2"
 
 
 def model_spaces(model: MatchModel, tokenizer: Tokenizer, *, single_modalities: bool = False) -> tuple[Space, ...]:
@@ -27,11 +26,11 @@ def model_spaces(model: MatchModel, tokenizer: Tokenizer, *, single_modalities: 
     Args:
         model: the model.
         tokenizer: its tokenizer.
-        single_modalities: add `content.title`, `content.cover`, …: the content space of a video that shows one
-            modality alone, to see what each is worth.
+        single_modalities: where content is trained, add `content.title`, `content.cover`, …: the content space of a
+            video that shows one modality alone, to see what each is worth.
     """
-    names = list(SPACES)
-    if single_modalities:
+    names = list(model.spaces)
+    if single_modalities and "content" in names:
         names += [single_space(modality) for modality in CONTENT]
     settings = json.dumps(model.settings.model_dump(mode="json"), sort_keys=True)
     parts: dict[str, bytes | str | Path] = {

@@ -108,7 +108,8 @@ class InputMaker:
     def _texts(self, videos: Sequence[PreparedVideo], modality: Modality) -> TextInputs:
         texts = [video.texts.get(modality, "") for video in videos]
         ids, mask = self._tokenizer.encode_batch(texts, getattr(self._settings.lengths, modality.value))
-        given = np.array([modality in video.texts for video in videos], np.bool_)
+        # a text of which the tokenizer keeps nothing (zero-width marks, say) is a missing text
+        given = mask.sum(1) > self._tokenizer.num_special
         return TextInputs(torch.from_numpy(ids), torch.from_numpy(mask.astype(np.bool_) & given[:, None]))
 
     def _pixels(self, jpeg: bytes, doc_id: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

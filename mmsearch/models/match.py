@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +22,13 @@ class MatchModel(nn.Module):
     Args:
         settings: sizes of everything.
         vocab_size: number of token ids of the tokenizer.
+        spaces: the spaces that are trained, and so validated, embedded and exported; None = all four.
     """
 
-    def __init__(self, settings: ModelSettings, vocab_size: int) -> None:
+    def __init__(self, settings: ModelSettings, vocab_size: int, spaces: Collection[str] | None = None) -> None:
         super().__init__()
         self.settings = settings
+        self.spaces = tuple(name for name in SPACES if spaces is None or name in spaces)
         self.document = DocumentTower(settings, vocab_size)
         query = settings.query
         self.teacher = QueryTower(query.teacher.build(vocab_size), tuple(SPACES), settings.dim, query.pool)

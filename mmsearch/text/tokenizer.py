@@ -62,6 +62,11 @@ class Tokenizer:
         """Number of ids, special ones and added ones included."""
         return int(self._rust.get_vocab_size(with_added_tokens=True))
 
+    @property
+    def num_special(self) -> int:
+        """Number of special tokens around every text: a row of no more tokens than these holds no text."""
+        return len(self._before) + len(self._after)
+
     @classmethod
     def train(cls, texts: Iterable[str], *, vocab_size: int, min_count: int = 2) -> Tokenizer:
         """Learn byte-pair merges over characters (arXiv:1508.07909); the same texts give the same bytes.

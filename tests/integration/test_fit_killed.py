@@ -25,6 +25,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def config(tiny_world, tiny_corpus, tiny_model, tmp_path_factory):
+    quick = {"lr": 3e-3, "warmup_steps": 2}
     tree = {
         "run": {"dir": "set below", "save_every": 5, "validate_every": 10, "log_every": 5, "num_threads": 1},
         "data": {
@@ -38,9 +39,21 @@ def config(tiny_world, tiny_corpus, tiny_model, tmp_path_factory):
         "tokenizer": {"vocab_size": 200},
         "model": tiny_model,
         "stages": [
-            {"name": "titles", "task": {"type": "contrastive", "pairs": "titles"}, "steps": 12, "batch_size": 6},
-            {"name": "clicks", "task": {"type": "contrastive"}, "steps": 12, "batch_size": 6},
-            {"name": "grades", "task": {"type": "graded", "videos_per_query": 6}, "steps": 11, "batch_size": 3},
+            {
+                "name": "titles",
+                "task": {"type": "contrastive", "pairs": "titles"},
+                "steps": 12,
+                "batch_size": 6,
+                "optim": quick,
+            },
+            {"name": "clicks", "task": {"type": "contrastive"}, "steps": 12, "batch_size": 6, "optim": quick},
+            {
+                "name": "grades",
+                "task": {"type": "graded", "videos_per_query": 6},
+                "steps": 11,
+                "batch_size": 3,
+                "optim": quick,
+            },
         ],
     }
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"

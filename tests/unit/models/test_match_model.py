@@ -137,6 +137,24 @@ def test_the_exported_student_equals_torch(parts, folder, tmp_path):
     np.testing.assert_array_equal(found["content.title"], found["content"])
 
 
+def test_a_text_of_invisible_marks_is_a_missing_text(parts):
+    model, tokenizer, _ = parts
+    marks = PreparedVideo("marks", {Modality.TITLE: "\u200b\u200b \u2060"}, None, (), {})
+    found = MatchDocumentEncoder(model, tokenizer).encode([marks])
+    assert not any(embedded.present.any() for embedded in found.values())
+
+
+def test_only_trained_spaces_are_embedded_and_exported(parts, tiny_model, tmp_path):
+    _, tokenizer, videos = parts
+    model = MatchModel(ModelSettings.model_validate(tiny_model), tokenizer.vocab_size, ["perception", "cover"])
+    save_model(tmp_path / "run", model, tokenizer)
+    again, _ = load_model(tmp_path / "run")
+    encoder = MatchDocumentEncoder(again, tokenizer, single_modalities=True)
+    assert [space.name for space in encoder.spaces] == list(encoder.encode(videos)) == ["cover", "perception"]
+    export_query_tower(tmp_path / "run", tmp_path / "tower", single_modalities=True)
+    assert OnnxQueryEncoder.open(tmp_path / "tower").spaces == encoder.spaces
+
+
 def test_a_picture_of_another_size_says_how_to_prepare(parts):
     model, tokenizer, _ = parts
     out = io.BytesIO()
