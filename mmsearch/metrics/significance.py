@@ -162,11 +162,11 @@ def randomisation_tests(
     """
     if len({statistic.counts.shape[0] for system in systems for statistic in system}) > 1:
         raise ValueError("the statistics are over different queries; align them first")
-    tables = [np.concatenate([statistic.counts for statistic in system], axis=1) for system in systems]
-    totals = [table.sum(axis=0) for table in tables]
+    table = np.concatenate([statistic.counts for system in systems for statistic in system], axis=1)
+    totals = np.split(table.sum(axis=0), len(systems))
     as_large = np.zeros((len(pairs), len(systems[0])))
-    for kept in _swaps(len(tables[0]), permutations, seed):
-        sums = [kept @ table for table in tables]
+    for kept in _swaps(len(table), permutations, seed):
+        sums = np.split(kept @ table, len(systems), axis=1)
         for row, (i, j) in enumerate(pairs):
             one, other = sums[i] - sums[j] + totals[j], sums[j] - sums[i] + totals[i]
             as_large[row] += _as_large(systems[i], systems[j], one, other)
