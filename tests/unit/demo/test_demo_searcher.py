@@ -52,7 +52,7 @@ def rate(rows: list[Interaction]) -> float:
 
 
 def test_sizes_are_as_promised(world: World, log: list[Interaction]) -> None:
-    assert 1_500 <= sum(row.clicked for row in log) <= 3_000
+    assert 3_000 <= sum(row.clicked for row in log) <= 8_000
     assert len({row.query for row in judged(world, Split.TEST)}) >= 60
     by_query = defaultdict(list)
     for split in Split:
