@@ -20,6 +20,10 @@ The run alone, without judgments: training curves, teacher and student, lineage:
 Wins and losses of other features, and all numbers as JSON:
 
 `mmsearch report runs/match --index index --judgments test.jsonl --out a.html --json baseline=cover challenger=frames`
+
+This model against another one on the same videos, whose features are called `old:content` …:
+
+`mmsearch report runs/new --index new --judgments test.jsonl --against runs/old/index against_label=old --out a.html`
 """
 
 
@@ -35,6 +39,7 @@ def run(
         Path | None, typer.Option(help="Videos table, read where there is no corpus [default: the run's].")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as one JSON object.")] = False,
+    against: Annotated[Path | None, typer.Option(help="Forward index of another model, to compare with.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Argument(metavar="[CONFIG] [KEY=VALUE]...", help="A YAML file of ReportSettings, then overrides."),
@@ -53,7 +58,9 @@ def run(
 
     if (index is None) != (judgments is None):
         raise ConfigError("give both --index and --judgments, or neither")
-    sources = Sources(run_dir, index, judgments, corpus, videos)
+    if against is not None and index is None:
+        raise ConfigError("--against compares with --index: give --index and --judgments too")
+    sources = Sources(run_dir, index, judgments, corpus, videos, against)
     facts = gather(sources, load_arguments(ReportSettings, settings or []))
     page = render(facts).encode("utf-8")
     write_bytes(out, page)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmsearch.metrics import Contrast, contrast
-from mmsearch.metrics.join import Grades
 from mmsearch.metrics.report import Measured, default_relevant, measure, oddity_lines
 from mmsearch.report.catalogue import Catalogue
 from mmsearch.report.cost import Latency, Storage, latency, manifest_of, storage
@@ -38,6 +37,7 @@ class Sources:
         judgments: table of human grades.
         corpus: prepared corpus; None = the one that the run's settings name, if it is there.
         videos: videos table, read where there is no corpus; None = as for the corpus.
+        against: forward index of another model that is compared with it; videos that it lacks have no score there.
     """
 
     run: Path
@@ -45,6 +45,7 @@ class Sources:
     judgments: Path | None = None
     corpus: Path | None = None
     videos: Path | None = None
+    against: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,15 @@ class Graded:
 
     Args:
         measured: measures of every feature; those that are no single modality first, as `mains` says.
-        mains: names of the features that are no single modality.
+        mains: names of the features that are no single modality, then of those of the other index.
         relevant: least grade that counts as relevant.
-        contrasts: PNR of every pair of main features, the later one first.
+        contrasts: PNR of every pair of main features, the later one first; with another index, of every one
+            against that index's main feature, see `Scores.counterpart`.
         groups: PNR of main features by group of queries.
         presence: PNR of main features by presence of a modality.
         share_present: share of the judged videos that have a modality; empty when nothing is known of the videos.
         num_unknown: judged videos that are not in the corpus (or table).
-        spreads: of main features.
+        spreads: of main features of the index itself.
         wins: wins and losses of one feature against another.
         latency: of scoring.
         storage: of the index.
@@ -107,44 +109,49 @@ def gather(sources: Sources, settings: ReportSettings) -> Facts:
     if sources.index is None or sources.judgments is None:
         return Facts(name, None, curves, run.diagnostics, lineage(run, None, None, sources.judgments, None))
     scorer = FeatureScorer.open(sources.index)
+    other = None if sources.against is None else FeatureScorer.open(sources.against)
     grades = read_grades(sources.judgments, settings.aspect)
     catalogue = _catalogue(sources, run, set(grades.doc_ids), settings)
-    graded = _graded(scorer, grades, catalogue, sources.index, settings)
+    scores = score_judgments(scorer, grades)
+    told = ""
+    if sources.against is not None and other is not None:
+        label = settings.against_label or sources.against.resolve().name
+        scores = scores.against(score_judgments(other, grades), label)
+        told = f"{label}: {sources.against}, generation {other.index.generation}"
+    graded = _graded(scores, catalogue, storage(sources.index, scorer.index), settings)
     manifest = manifest_of(sources.index, scorer.index)
-    came_from = lineage(run, manifest, scorer.index.generation, sources.judgments, catalogue.content_hash)
+    came_from = lineage(run, manifest, scorer.index.generation, sources.judgments, catalogue.content_hash, told)
     return Facts(name, graded, curves, run.diagnostics, came_from)
 
 
-def _graded(
-    scorer: FeatureScorer, grades: Grades, catalogue: Catalogue, index: Path, settings: ReportSettings
-) -> Graded:
-    scores = score_judgments(scorer, grades)
+def _graded(scores: Scores, catalogue: Catalogue, disk: Storage, settings: ReportSettings) -> Graded:
     bootstrap = Bootstrap(settings.resamples, settings.seed)
     relevant = settings.relevant or default_relevant(scores.inputs)
     measured = _measure(scores, relevant, bootstrap)
-    mains = measured[: len(scores.mains)]
+    evaluations = [one.evaluation for one in reversed(measured[: len(scores.compared)])]
+    which = scores.counterpart.name if scores.counterpart else "all"
     doc_ids = set(scores.rows.doc_ids)
     modalities = catalogue.modalities(doc_ids)
     return Graded(
         measured=tuple(measured),
-        mains=tuple(one.name for one in scores.mains),
+        mains=tuple(one.name for one in scores.compared),
         relevant=relevant,
-        contrasts=tuple(contrast([one.evaluation for one in reversed(mains)], measures=1, seed=settings.seed)),
-        groups=by_group(scores.mains, query_groups(scores.rows.queries), bootstrap),
-        presence=by_presence(scores.mains, modalities, bootstrap) if modalities else {},
+        contrasts=tuple(contrast(evaluations, which, measures=1, seed=settings.seed)),
+        groups=by_group(scores.compared, query_groups(scores.rows.queries), bootstrap),
+        presence=by_presence(scores.compared, modalities, bootstrap) if modalities else {},
         share_present=_shares(modalities),
         num_unknown=len(doc_ids - modalities.keys()),
         spreads=spreads(scores.mains, bootstrap),
         wins=wins_and_losses(scores, catalogue, settings),
         latency=latency(scores),
-        storage=storage(index, scorer.index),
+        storage=disk,
         notes=tuple(oddity_lines(measured)),
     )
 
 
 def _measure(scores: Scores, relevant: int, bootstrap: Bootstrap) -> list[Measured]:
     found = []
-    for part, pairs in ((scores.mains, True), (scores.singles, False)):
+    for part, pairs in ((scores.compared, True), (scores.singles, False)):
         times, seed = bootstrap.resamples, bootstrap.seed
         found += measure(part, _MEASURES, relevant=relevant, grade_pairs=pairs, resamples=times, seed=seed)
     return found

@@ -38,15 +38,21 @@ class Lineage:
 
 
 def lineage(
-    run: RunFolder, manifest: Manifest | None, generation: str | None, judgments: Path | None, corpus_hash: str | None
+    run: RunFolder,
+    manifest: Manifest | None,
+    generation: str | None,
+    judgments: Path | None,
+    corpus_hash: str | None,
+    against: str = "",
 ) -> Lineage:
-    """Collect the lineage of a report; what is not given is left out."""
+    """Collect the lineage of a report; what is not given is left out. `against` tells of the other index."""
     facts = {"run": str(run.path), "run hash": _text(run.fingerprints.get("run_hash"))}
     facts |= {"corpus content hash": corpus_hash or ""}
     if manifest is not None:
         facts |= {"index generation": generation or "", "published": manifest.created_at}
         facts |= {"generation before": manifest.parent or "none"}
         facts |= {"index made of corpus": _text(manifest.source.get("corpus_hash"))}
+    facts["compared with index"] = against
     if judgments is not None:
         facts |= {"judgments": str(judgments), "judgments hash": hash_file(judgments)}
     facts["report made"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

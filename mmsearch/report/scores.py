@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,13 @@ class Scores:
         inputs: a table for each feature; all hold the same rows in the same order.
         seconds: how long each call of `FeatureScorer.score` took, one call a query, [Q].
         num_candidates: scored videos of each query, [Q].
+        others: tables of the main features of another index, named `LABEL:FEATURE`, with the rows of `inputs`.
     """
 
     inputs: tuple[Input, ...]
     seconds: Float64
     num_candidates: Float64
+    others: tuple[Input, ...] = ()
 
     @property
     def rows(self) -> Scored:
@@ -47,9 +49,29 @@ class Scores:
         """The features of one modality alone (`content.title` …)."""
         return tuple(one for one in self.inputs if one not in self.mains)
 
+    @property
+    def compared(self) -> tuple[Input, ...]:
+        """The main features, then those of the other index."""
+        return self.mains + self.others
+
+    @property
+    def chief(self) -> Input:
+        """The feature that stands for the index: `content`, or else the last main one."""
+        return self.of("content") or self.mains[-1]
+
+    @property
+    def counterpart(self) -> Input | None:
+        """The same feature as `chief` of the other index, or else its last; None without another index."""
+        same = (one for one in self.others if one.name.endswith(f":{self.chief.name}"))
+        return next(same, self.others[-1] if self.others else None)
+
     def of(self, name: str) -> Input | None:
         """Give the table of a feature."""
-        return next((one for one in self.inputs if one.name == name), None)
+        return next((one for one in (*self.inputs, *self.others) if one.name == name), None)
+
+    def against(self, other: Scores, label: str) -> Scores:
+        """Give these scores with the main features of another index, which scored the same judgments, beside them."""
+        return replace(self, others=tuple(replace(one, name=f"{label}:{one.name}") for one in other.mains))
 
 
 def score_judgments(scorer: FeatureScorer, grades: Grades) -> Scores:

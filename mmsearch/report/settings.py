@@ -19,9 +19,12 @@ class ReportSettings(Settings):
     seed: int = Field(default=0, ge=0)
     """Of the bootstrap."""
     baseline: str | None = None
-    """Feature that wins and losses are counted from; None = `perception`, or else the first."""
+    """Feature that wins and losses are counted from; None = with another index, its `content` (or else its last);
+    alone, `perception`, or else the first."""
     challenger: str | None = None
     """Feature that wins or loses; None = `content`, or else the last that is no single modality."""
+    against_label: str | None = Field(default=None, min_length=1, max_length=40)
+    """What the other index is called before its features (`old:content`); None = the name of its folder."""
     num_examples: int = Field(default=3, ge=0, le=50)
     """Queries shown as wins, and as many as losses."""
     videos_per_example: int = Field(default=4, ge=1, le=20)

@@ -87,14 +87,14 @@ def wins_and_losses(scores: Scores, catalogue: Catalogue, settings: ReportSettin
 
 
 def _chosen(scores: Scores, settings: ReportSettings) -> tuple[Input, Input]:
-    mains = scores.mains
-    usual = {"baseline": scores.of("perception") or mains[0], "challenger": scores.of("content") or mains[-1]}
+    first = scores.counterpart or scores.of("perception") or scores.mains[0]
+    usual = {"baseline": first, "challenger": scores.chief}
     found = []
     for role, default in usual.items():
         name = getattr(settings, role)
         chosen = default if name is None else scores.of(name)
         if chosen is None:
-            known = ", ".join(one.name for one in scores.inputs)
+            known = ", ".join(one.name for one in (*scores.inputs, *scores.others))
             raise ConfigError(f"{role}: there is no feature '{name}' in the index; there are: {known}")
         found.append(chosen)
     return found[0], found[1]

@@ -50,16 +50,18 @@ def write_tower(folder: Path) -> None:
     (folder / "query_tower.json").write_text(json.dumps({"format_version": 1, "max_length": 16, "spaces": spaces}))
 
 
-def write_index(folder: Path, tower: Path, doc_ids: list[str], corpus_hash: str) -> None:
+def write_index(
+    folder: Path, tower: Path, doc_ids: list[str], corpus_hash: str, names: tuple[str, ...] = SPACES, seed: int = 7
+) -> None:
     """Publish random vectors; some videos lack some spaces."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     embedded = {}
-    for number, name in enumerate(SPACES):
+    for number, name in enumerate(names):
         vectors = rng.standard_normal((len(doc_ids), DIM)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         present = (np.arange(len(doc_ids)) + number) % 5 != 0 if name != "content" else np.ones(len(doc_ids), bool)
         embedded[name] = Embedded(vectors, present)
-    spaces = [Space(name, DIM, f"f-{name}") for name in SPACES]
+    spaces = [Space(name, DIM, f"f-{name}") for name in names]
     with GenerationWriter(folder, spaces, dtype="float16") as writer:
         writer.add(doc_ids, embedded)
         writer.publish(query_tower=tower, source={"corpus_hash": corpus_hash})
@@ -128,4 +130,14 @@ def hostile(tiny_world, tmp_path_factory):
     ]
     judgments.append({"query": QUERIES[0], "doc_id": "gone", "grade": 2})
     (out / "judgments.jsonl").write_text("".join(json.dumps(row) + "\n" for row in judgments), encoding="utf-8")
+    return out
+
+
+@pytest.fixture(scope="session")
+def other_index(hostile, tmp_path_factory):
+    """An index of another model: two spaces, and without three of the judged videos."""
+    rows = (hostile / "videos.jsonl").read_text(encoding="utf-8").splitlines()
+    doc_ids = [json.loads(row)["doc_id"] for row in rows]
+    out = tmp_path_factory.mktemp("other") / "index"
+    write_index(out, hostile / "tower", doc_ids[3:], "c", ("perception", "content"), seed=8)
     return out

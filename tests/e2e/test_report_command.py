@@ -101,6 +101,33 @@ def test_numbers_are_those_of_evaluate(hostile):
         assert {key: sum(one[key] for one in parts) for key in whole} == whole
 
 
+def test_another_index_joins_the_comparison(hostile, other_index):
+    text, printed = report(
+        hostile, *places(hostile), "--against", other_index, "--json", "against_label=old", "num_examples=2"
+    )
+    graded = json.loads(printed)["graded"]
+    own = ["cover", "frames", "perception", "content"]
+    assert graded["mains"] == [*own, "old:perception", "old:content"]
+    words = ["evaluate", "--index", other_index, *places(hostile)[2:], "--json", "--resamples", 1000]
+    features = json.loads(CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False).stdout)["features"]
+    there = {one["name"]: one for one in graded["measured"]}
+    assert {n: there[f"old:{n}"]["pnr"] for n in ("perception", "content")} == {
+        n: f["pnr"] for n, f in features.items()
+    }
+    gone = there["old:content"]["oddities"]["missing_scores"] - there["content"]["oddities"]["missing_scores"]
+    assert gone == 4 * 3  # of every query, the three videos that it lacks
+    assert {(one["a"], one["b"]) for one in graded["contrasts"]} == {
+        (name, "old:content") for name in [*own, "old:perception"]
+    }
+    wins = graded["wins"]
+    assert (wins["baseline"], wins["challenger"]) == ("old:content", "content")
+    assert wins["num_better"] + wins["num_worse"] > 0
+    seen = "".join(Page(text).text)
+    assert "content against old:content: it orders more pairs rightly" in seen
+    assert "by old:content" in seen
+    assert f"old: {other_index}, generation " in seen
+
+
 def test_lineage_tells_what_does_not_belong_together(hostile, tmp_path):
     _, printed = report(hostile, *places(hostile), "--json")
     assert [check["holds"] for check in json.loads(printed)["lineage"]["checks"]] == [True, True, True]
@@ -136,6 +163,7 @@ def test_videos_table_stands_in_for_the_corpus(hostile, tmp_path):
     ("arguments", "error", "message"),
     [
         (["--index", "i"], ConfigError, "give both --index and --judgments"),
+        (["--against", "i"], ConfigError, "--against compares with --index"),
         (["--index", "INDEX", "--judgments", "JUDGMENTS", "challenger=smell"], ConfigError, "no feature 'smell'"),
         (
             ["--index", "INDEX", "--judgments", "JUDGMENTS", "aspect=taste"],
