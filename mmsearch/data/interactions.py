@@ -82,7 +82,11 @@ def _verdict(watch_s: float | None, duration_s: float, min_watch_s: float, min_c
 
 
 def _report(verdicts: Counter[str], keep_unrecorded: bool) -> None:
-    _log.info("of %d clicks, %d were satisfied, %d short", verdicts.total(), verdicts["satisfied"], verdicts["short"])
-    if verdicts["unrecorded"]:
-        fate = "kept" if keep_unrecorded else "left out (keep_unrecorded keeps them)"
-        _log.warning("%d clicks have no watch time; they were %s", verdicts["unrecorded"], fate)
+    recorded = verdicts["satisfied"] + verdicts["short"]
+    if recorded:
+        _log.info("of %d clicks with a watch time, %d were satisfied", recorded, verdicts["satisfied"])
+    if verdicts["unrecorded"] and keep_unrecorded:
+        _log.info("%d clicks have no watch time; they count as satisfied", verdicts["unrecorded"])
+    elif verdicts["unrecorded"]:
+        left_out = "%d clicks have no watch time; they were left out (keep_unrecorded keeps them)"
+        _log.warning(left_out, verdicts["unrecorded"])
