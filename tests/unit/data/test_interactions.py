@@ -30,7 +30,7 @@ def test_satisfied_pairs_need_watch_time_and_completion(caplog: pytest.LogCaptur
         pairs = satisfied_pairs(iter(LOG), DURATIONS, min_watch_s=10, min_completion=0.3)
     # 30 s of 100 s just suffice, 29 s do not; 4 s of a 4 s video are all of it; without a duration 12 s suffice.
     assert pairs == {("q", "long"): 2, ("q", "tiny"): 1, ("r", "lost"): 1}
-    assert "of 6 clicks, 4 were satisfied, 1 short" in caplog.text
+    assert "of 5 clicks with a watch time, 4 were satisfied" in caplog.text
     assert "1 clicks have no watch time" in caplog.text
 
 
