@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from mmsearch.data.prepared import PreparedCorpus
 
+from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.sampler import PairPlan
 from mmsearch.models.inputs import InputMaker
 from mmsearch.protocols import PreparedVideo

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from mmsearch.data.prepared import PreparedCorpus
 
 from mmsearch.data.interactions import click_pairs, satisfied_pairs
+from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_interactions, read_judgments, read_videos
 from mmsearch.errors import ConfigError, DataError
 from mmsearch.types import Judgment, Modality
