@@ -85,9 +85,9 @@ class Schema(Generic[T]):
         for name in sorted(set(header) - set(known)):
             near = get_close_matches(name, absent, n=1, cutoff=0.8)
             if near:
-                _log.warning("%s: column '%s' is unknown and not read; did you mean '%s'?", path, name, near[0])
+                _log.warning("%s: column %s is unknown and not read; did you mean '%s'?", path, values.shown(name), near[0])
             else:
-                _log.debug("%s: column '%s' is unknown and not read", path, name)
+                _log.debug("%s: column %s is unknown and not read", path, values.shown(name))
 
     def _absence(self, column: Column, cells: Mapping[str, object]) -> str:
         if column.name in cells:
