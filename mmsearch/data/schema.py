@@ -84,10 +84,11 @@ class Schema(Generic[T]):
         absent = self.names - set(header)
         for name in sorted(set(header) - set(known)):
             near = get_close_matches(name, absent, n=1, cutoff=0.8)
+            said = values.shown(name)
             if near:
-                _log.warning("%s: column %s is unknown and not read; did you mean '%s'?", path, values.shown(name), near[0])
+                _log.warning("%s: column %s is unknown and not read; did you mean '%s'?", path, said, near[0])
             else:
-                _log.debug("%s: column %s is unknown and not read", path, values.shown(name))
+                _log.debug("%s: column %s is unknown and not read", path, said)
 
     def _absence(self, column: Column, cells: Mapping[str, object]) -> str:
         if column.name in cells:
