@@ -43,7 +43,7 @@ def load_settings(schema: type[S], path: Path | str | None = None, overrides: Se
     Args:
         schema: the settings class.
         path: a YAML file; None = the defaults. `extends: other.yaml` in it (relative to it) is read first; mappings
-            are merged key by key, lists and values replaced.
+            are merged key by key, lists and values replaced; a mapping of another `type` replaces its parent whole.
         overrides: `dotted.key=value`, the value read as YAML; a list item is named by its number (`stages.0.steps=5`).
 
     Returns:
@@ -56,7 +56,7 @@ def load_settings(schema: type[S], path: Path | str | None = None, overrides: Se
     places: Places = {}
     if path is not None:
         tree, places = _read(Path(path), depth=0)
-    for override in overrides:
+    for override in sorted(overrides, key=_names_no_type):
         _override(tree, places, override)
     try:
         return schema.model_validate(tree)
@@ -112,11 +112,18 @@ def _build(node: yaml.Node, path: Path, at: Location, places: Places) -> Any:
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    if "type" in over and over["type"] != base.get("type"):
+        return over  # the settings of one kind mean nothing to another
     merged = dict(base)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merge(merged[key], value) if both else value
     return merged
+
+
+def _names_no_type(override: str) -> bool:
+    """Sort key: what chooses a `type` comes first, for it empties the mapping that it stands in."""
+    return not override.partition("=")[0].endswith(".type")
 
 
 def _override(tree: dict[str, Any], places: Places, text: str) -> None:
@@ -136,6 +143,8 @@ def _override(tree: dict[str, Any], places: Places, text: str) -> None:
         parsed = yaml.load(value, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{text}: the value is not valid YAML") from error
+    if keys[-1] == "type" and isinstance(at, dict) and at.get("type") != parsed:
+        at.clear()
     try:
         at[keys[-1]] = parsed
     except (TypeError, IndexError) as error:

@@ -1,8 +1,8 @@
 """Towers: pictures, frames and text to tokens."""
 
-from mmsearch.encoders.frames import FrameTower, FrameTowerSettings
 from mmsearch.encoders.image import ImageTower, ImageTowerSettings
 from mmsearch.encoders.text import TextTower, TextTowerSettings
+from mmsearch.encoders.video import FrameTower, FrameTowerSettings
 
 __all__ = [
     "FrameTower",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmsearch.encoders import FrameTower, ImageTower, TextTower
-from mmsearch.encoders.text import evenly_spaced_layers
+from mmsearch.encoders.text.transformer import evenly_spaced_layers
 from mmsearch.errors import ConfigError
 
 TINY = {"patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
