@@ -1,6 +1,6 @@
 """InfoNCE over a batch, with several positives masked instead of punished.
 
-Letters: Q queries, V videos.
+Letters: B pairs of the batch (of all ranks), b pairs of this rank.
 """
 
 from __future__ import annotations
@@ -27,18 +27,43 @@ def info_nce(logits: Tensor, positives: Tensor, *, rows: Tensor | None = None, c
         Mean of both directions over the learned pairs; 0 (with a gradient of zeros) when there is none.
 
     See also:
-        pairwise_logistic: for graded judgments within a query.
+        info_nce_rows: the same in one direction for a slice of the batch, where several processes share it.
+        pairwise_logistic, listwise_softmax: for graded judgments within a query.
     """
-    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-    usable = torch.ones_like(own[0]) if columns is None else columns
+    usable = torch.ones(len(logits), dtype=torch.bool, device=logits.device) if columns is None else columns
     learned = usable if rows is None else rows & usable
-    ignored = (positives & ~own) | ~usable.unsqueeze(0)
-    to_video = logits.masked_fill(ignored & ~own, float("-inf"))
-    to_query = logits.T.masked_fill(positives.T & ~own, float("-inf"))
-    loss = _cross_entropy_of_own(to_video) + _cross_entropy_of_own(to_query)
-    return torch.where(learned, loss, 0.0).sum() / (2 * learned.sum().clamp(min=1))
+    own = torch.arange(len(logits), device=logits.device)
+    others = positives.scatter(1, own.unsqueeze(1), ~learned.unsqueeze(1))  # ignored: the other positives
+    to_video = info_nce_rows(logits, own, others | ~usable)
+    to_query = info_nce_rows(logits.T, own, others.T)
+    return (to_video.sum() + to_query.sum()) / (2 * learned.sum().clamp(min=1))
 
 
-def _cross_entropy_of_own(logits: Tensor) -> Tensor:
-    """-log softmax(row)[diagonal], [B]."""
-    return logits.logsumexp(1) - logits.diagonal()
+def info_nce_rows(logits: Tensor, own: Tensor, ignored: Tensor) -> Tensor:
+    """Give -log softmax(row)[own] of every row over the columns that are not ignored.
+
+    One direction of `info_nce` for the rows of one rank. In training with W ranks each holds the scores of its own
+    queries against the gathered videos, [b, B], and of its own videos against the gathered queries, [b, B], and never
+    the square [B, B]. With both losses summed over the rank's learned pairs,
+
+        L_rank = W * (sum(to_video) + sum(to_query)) / (2 * learned pairs of all ranks),
+
+    the mean of L_rank over ranks is the loss of the whole batch, and the mean of the parameters' gradients over ranks
+    is its gradient, provided that what was gathered carries gradient back to its rank (`mmsearch.nn.distributed`).
+
+    Args:
+        logits: scaled scores of these rows against all partners, [b, B].
+        own: number of the column that belongs to each row, [b].
+        ignored: True where a column is no negative of a row, [b, B]. A row whose own column is ignored is not
+            learned.
+
+    Returns:
+        [b]; 0 with a gradient of zeros for a row that is not learned, whatever its scores, NaN included.
+    """
+    own = own.unsqueeze(1)
+    learned = ~ignored.gather(1, own)
+    # a row without any column left would give NaN gradients: rows that are not learned become constants instead
+    filler = torch.where(learned, float("-inf"), 0.0).to(logits)
+    kept = torch.where(ignored | ~learned, filler, logits)
+    loss = kept.logsumexp(1) - kept.gather(1, own).squeeze(1)
+    return torch.where(learned.squeeze(1), loss, 0.0)
