@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mmsearch.errors import ConfigError, DataError
-from mmsearch.extras import require
 from mmsearch.files import read_json, replacing
+from mmsearch.hub import locate
+
+__all__ = ["LoadReport", "convert", "load_into", "locate", "read_tensors"]
 
 logger = logging.getLogger(__name__)
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-_WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")
 _WRAPPERS = ("state_dict", "model", "model_state")
 _SHOWN = 8
 
@@ -50,29 +50,6 @@ class LoadReport:
         for what, names in (("not in the file, left random", self.missing), ("not used", self.unexpected)):
             if names:
                 logger.warning("weights from %s: %s: %s", self.source, what, _first(names))
-
-
-def locate(source: str) -> Path:
-    """Give the local file or folder of weights; a hub name (`org/name`) is fetched once, without its pickles.
-
-    Raises:
-        ConfigError: no such path, and no such name in the hub or (offline) in its local cache.
-    """
-    path = Path(source).expanduser()
-    if path.exists():
-        return path
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source) or path.suffix in (".safetensors", *_PICKLES):
-        raise ConfigError(f"weights '{source}': no such file or folder, and not a hub name such as 'timm/resnet50'")
-    hub = require("huggingface_hub", extra="train")
-    try:
-        return Path(hub.snapshot_download(source, allow_patterns=list(_WANTED)))
-    except (OSError, RuntimeError, ValueError) as error:
-        wanted = " ".join(f"--include '{pattern}'" for pattern in _WANTED)
-        raise ConfigError(
-            f"weights '{source}': no such local path, and the hub gave nothing ({type(error).__name__}: "
-            f"{str(error).strip().splitlines()[0]}). Where there is a network, run: hf download {source} {wanted} "
-            f"--local-dir DIR; then give DIR, or any folder or .safetensors file that holds these weights"
-        ) from error
 
 
 def read_tensors(

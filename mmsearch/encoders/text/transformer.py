@@ -1,4 +1,4 @@
-"""The text tower: token ids to contextual tokens.
+"""Our own text tower, trained from random weights: token ids to contextual tokens.
 
 Letters: B batch, L tokens, W width.
 """
@@ -6,19 +6,26 @@ Letters: B batch, L tokens, W width.
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from mmsearch.config import Settings
-from mmsearch.errors import ConfigError
+from mmsearch.encoders.text.layers import evenly_spaced_layers, pick_layers, set_recomputing
+from mmsearch.encoders.text.sources import load_tower
+from mmsearch.encoders.weights import LoadReport
 from mmsearch.nn import Transformer
 
+__all__ = ["TextTower", "TextTowerSettings", "TransformerTextSettings", "TransformerTextTower", "evenly_spaced_layers"]
 
-class TextTowerSettings(Settings):
+
+class TransformerTextSettings(Settings):
     """Sizes of a text transformer."""
 
+    type: Literal["transformer"] = "transformer"
+    """Our own tower."""
     width: int = Field(default=768, ge=8)
     """W, divisible by `heads`."""
     depth: int = Field(default=12, ge=0)
@@ -29,10 +36,12 @@ class TextTowerSettings(Settings):
     """Longest text, in tokens."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout inside the layers."""
+    weights: str | None = None
+    """Weights to start from: the folder of a model trained here (its teacher), or a safetensors file of a tower."""
 
-    def build(self, vocab_size: int) -> TextTower:
-        """Make the tower for a vocabulary."""
-        return TextTower(
+    def build(self, vocab_size: int) -> TransformerTextTower:
+        """Make the tower for a vocabulary, with random weights."""
+        return TransformerTextTower(
             vocab_size,
             width=self.width,
             depth=self.depth,
@@ -42,7 +51,7 @@ class TextTowerSettings(Settings):
         )
 
 
-class TextTower(nn.Module):
+class TransformerTextTower(nn.Module):
     """Encode texts with a pre-norm transformer and learned positions.
 
     Args:
@@ -76,23 +85,36 @@ class TextTower(nn.Module):
         encoded: Tensor = self.transformer(tokens, mask)
         return encoded
 
-    def evenly_spaced(self, depth: int) -> TextTower:
+    def evenly_spaced(self, depth: int) -> TransformerTextTower:
         """Give a copy with `depth` of the layers, taken at even distances and ending with the last.
 
-        This is how a student starts (PKD-skip, arXiv:1908.09355 section 3): of 12 layers, 3 are layers 4, 8, 12
-        counted from 1. Embeddings, positions and the final norm are copied as they are.
+        This is how a student starts (PKD-skip, arXiv:1908.09355 section 3). Embeddings, positions and the final norm
+        are copied as they are.
 
         Raises:
             ConfigError: more layers are asked for than there are.
         """
-        if not 1 <= depth <= self.depth:
-            raise ConfigError(f"a student of {depth} layers cannot be taken from a teacher of {self.depth}")
         student = copy.deepcopy(self)
-        kept = evenly_spaced_layers(self.depth, depth)
-        student.transformer.blocks = nn.ModuleList(student.transformer.blocks[i] for i in kept)
+        student.transformer.blocks = pick_layers(student.transformer.blocks, depth)
         return student
 
+    def projection(self) -> Tensor | None:
+        """Give None: this tower brings no projection into a joint space."""
+        return None
 
-def evenly_spaced_layers(total: int, kept: int) -> list[int]:
-    """Give the numbers (from 0) of `kept` layers out of `total`, at even distances, the last one always among them."""
-    return [(i + 1) * total // kept - 1 for i in range(kept)]
+    def set_checkpointing(self, on: bool) -> None:
+        """Keep the inputs of layers alone while training, and recompute the rest in the backward pass."""
+        set_recomputing(self.transformer.blocks, on)
+
+    def load(self, source: str) -> LoadReport:
+        """Fill in weights from a folder of a model trained here (its teacher's tower) or a file of a tower.
+
+        Raises:
+            ConfigError: there is nothing, or shapes do not fit.
+        """
+        return load_tower(self, source)
+
+
+#: The names of before there were towers of several kinds.
+TextTower = TransformerTextTower
+TextTowerSettings = TransformerTextSettings
