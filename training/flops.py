@@ -29,10 +29,12 @@ def count_flops(work: Callable[[], T]) -> tuple[T, int]:
 
 def _attention_on_cpu() -> dict[Any, Callable[..., int]]:
     """Give formulas for the fused attention of CPUs, which torch itself counts as nothing."""
-    names = {"": _attention, "_backward": _attention_backward}
-    fused = "_scaled_dot_product_flash_attention_for_cpu"
-    ops = {getattr(torch.ops.aten, fused + end, None): formula for end, formula in names.items()}
-    return {op: formula for op, formula in ops.items() if op is not None}
+    aten, fused = torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu"
+    formulas: dict[Any, Callable[..., int]] = {}
+    if hasattr(aten, fused) and hasattr(aten, f"{fused}_backward"):
+        formulas[getattr(aten, fused)] = _attention
+        formulas[getattr(aten, f"{fused}_backward")] = _attention_backward
+    return formulas
 
 
 def _attention(query: _Shape, key: _Shape, value: _Shape, *_: Any, **__: Any) -> int:

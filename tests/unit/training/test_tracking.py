@@ -18,9 +18,8 @@ def told(folder):
 def test_scalars_come_back_by_name(tmp_path):
     with Tracker(tmp_path, 0, tensorboard=True) as tracker:
         tracker.append("train", "clicks", 10, {"loss": 2.5, "teacher/cover": 1.25, "lr": 1e-3})
-        tracker.append(
-            "validation", "clicks", 10, {"pnr": {"student/content": 1.5}, "recall@10": {"student/cover": 0.5}}
-        )
+        values = {"pnr": {"student/content": 1.5}, "recall@10": {"student/cover": 0.5}}
+        tracker.append("validation", "clicks", 10, values)
     events = told(tmp_path)
     found = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     assert found == {
