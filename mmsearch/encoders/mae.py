@@ -48,7 +48,14 @@ class MaeSettings(Settings):
 
     def build(self, tower: nn.Module) -> MaskedAutoencoder:
         """Make the autoencoder around a tower."""
-        return MaskedAutoencoder(tower, **self.model_dump())
+        return MaskedAutoencoder(
+            tower,
+            mask_ratio=self.mask_ratio,
+            decoder_depth=self.decoder_depth,
+            decoder_width=self.decoder_width,
+            decoder_heads=self.decoder_heads,
+            normalise_pixels=self.normalise_pixels,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,33 @@ def test_patch_dropout_of_the_towers_own_still_works_outside():
     assert mae.encode(pictures(), torch.tensor([[0, 1, 2]] * 3)).shape == (3, 1 + 3, 16)
 
 
+def test_parameters_are_read_only_while_their_own_module_is_called():
+    """As under ZeRO-3, which gathers the parameters of a module before its call and lets them go afterwards."""
+    mae, images = SMALL.build(tower()).eval(), pictures()
+    whole = {}
+    torch.manual_seed(2)
+    loss = mae(images).detach()
+    shown = mae.rebuild(images)
+
+    def gather(module, _):
+        for parameter in module.parameters(recurse=False):
+            parameter.data = whole[parameter]
+
+    def let_go(module, *_):
+        for parameter in module.parameters(recurse=False):
+            whole[parameter] = parameter.data
+            parameter.data = torch.empty(0)
+
+    for module in mae.modules():
+        let_go(module)
+        module.register_forward_pre_hook(gather)
+        module.register_forward_hook(let_go)
+    torch.manual_seed(2)
+    with torch.no_grad():
+        assert torch.equal(mae(images), loss)
+    assert torch.equal(mae.rebuild(images).rebuilt, shown.rebuilt)
+
+
 @pytest.mark.parametrize(("args", "prefix"), PREFIXES)
 def test_gradient_reaches_tower_and_decoder(args, prefix):
     mae = SMALL.build(tower(**args))
@@ -205,16 +232,15 @@ def test_plain_patches_and_empty_batches_give_finite_losses():
     assert mae(pictures(0)) == 0
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16])
-def test_low_precision_keeps_the_loss_in_float32(dtype):
+def test_low_precision_keeps_the_loss_in_float32():
     mae = SMALL.build(tower())
     torch.manual_seed(5)
     full = mae(pictures())
     torch.manual_seed(5)
-    with torch.autocast("cpu", dtype=dtype):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = mae(pictures())
     torch.manual_seed(5)
-    low = mae.to(dtype)(pictures())
+    low = mae.to(torch.bfloat16)(pictures())
     assert mixed.dtype == low.dtype == torch.float32
     torch.testing.assert_close(mixed, full, rtol=0.02, atol=0)
     torch.testing.assert_close(low, full, rtol=0.02, atol=0)
@@ -235,6 +261,18 @@ def test_towers_that_would_see_hidden_pixels_are_refused():
         SMALL.build(tower(side=8))
     with pytest.raises(ConfigError, match="image_size 30 is no multiple of the patch_size 8"):
         SMALL.build(tower(side=30))
+
+
+def test_settings_of_a_task_that_extends_these_build_the_same():
+    class Task(MaeSettings):
+        flip: bool = True
+
+    mae = Task(**SMALL.model_dump()).build(tower())
+    assert mae.num_kept == 4
+    assert len(mae.decoder.transformer.blocks) == 1
+    assert mae.decoder.transformer.blocks[0].heads == 2
+    assert mae.decoder.mask_token.shape == (16,)
+    assert mae.normalise_pixels
 
 
 def test_heads_must_share_the_decoders_width():
