@@ -1,0 +1,1 @@
+"""Variants of a training run side by side: planned, run, read, and told apart with intervals and tests."""
