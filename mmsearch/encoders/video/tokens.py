@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -11,11 +11,13 @@ from torch import Tensor
 PictureEncoder = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True, slots=True)
-class FrameTokens:
+class FrameTokens(NamedTuple):
     """Tokens of videos in time order, T of them: one a frame, or fewer where a tower joins neighbouring frames.
 
     `tokens` [B, T, W] are zero where `mask` [B, T] is False; a video without any real frame has no real token.
+
+    A tuple, because DeepSpeed looks for the tensors of a module's output in tuples and mappings only: its hooks that
+    gather a module's parameters for the backward pass are tied to them.
     """
 
     tokens: Tensor
