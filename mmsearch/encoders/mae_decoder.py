@@ -54,10 +54,11 @@ class PixelDecoder(nn.Module):
 
     def forward(self, tokens: Tensor, kept: Tensor) -> Tensor:
         """Give pixels of all patches: [B, prefix + K, W], and the numbers of the kept patches [B, K], to [B, N, P]."""
-        entered = self.enter(self.norm(tokens))
+        # under automatic mixed precision the linear gives bfloat16: sums over blocks stay in the parameters' type
+        entered = self.enter(self.norm(tokens)).to(self.mask_token.dtype)
         known = entered[:, self.prefix :]
         index = kept.unsqueeze(-1).expand_as(known)
-        blank = self.mask_token.to(known.dtype).expand(len(kept), len(self.positions), -1)
+        blank = self.mask_token.expand(len(kept), len(self.positions), -1)
         patches = blank.scatter(1, index, known) + self.positions.to(known.dtype)
         mixed = self.transformer(torch.cat([entered[:, : self.prefix], patches], 1))
         pixels: Tensor = self.leave(mixed[:, self.prefix :])

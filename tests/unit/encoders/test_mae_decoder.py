@@ -42,3 +42,12 @@ def test_what_is_visible_changes_what_is_said_of_hidden_patches():
     changed[:, 2] += 1
     hidden = [2, 5]  # of both pictures
     assert not torch.allclose(made(tokens, KEPT)[:, hidden], made(changed, KEPT)[:, hidden])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sums_over_blocks_keep_the_type_of_the_parameters(dtype):
+    made, summed = decoder(prefix=1, norm=False).to(dtype), []
+    made.transformer.register_forward_hook(lambda _, given, __: summed.append(given[0].dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.float32):
+        made(torch.randn(2, 3, 6, dtype=dtype), KEPT)
+    assert summed == [dtype]
