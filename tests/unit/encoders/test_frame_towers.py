@@ -54,6 +54,11 @@ def videos(*real, frames=4):
     return pixels, mask
 
 
+def dirty(pixels, mask):
+    """The same videos with NaN in the missing frames."""
+    return pixels.float().masked_fill(~mask[:, :, None, None, None], float("nan"))
+
+
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_tokens_have_the_width_and_are_zero_where_masked(kind):
     tower, encode = built(kind)
@@ -69,8 +74,7 @@ def test_tokens_have_the_width_and_are_zero_where_masked(kind):
 def test_what_stands_at_missing_frames_never_matters(kind, real):
     tower, encode = built(kind)
     pixels, mask = videos(real, set())
-    dirty = pixels.float().masked_fill(~mask[:, :, None, None, None], float("nan"))
-    torch.testing.assert_close(tower(dirty, mask, encode), tower(pixels, mask, encode))
+    torch.testing.assert_close(tower(dirty(pixels, mask), mask, encode), tower(pixels, mask, encode))
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -107,7 +111,8 @@ def test_any_number_of_frames_works(kind, frames):
 def test_every_parameter_has_a_finite_gradient_even_without_any_frame(kind, real):
     tower, encode = built(kind)
     tower.train()
-    out = tower(*videos(*real), encode)
+    pixels, mask = videos(*real)
+    out = tower(dirty(pixels, mask), mask, encode)
     (out.tokens.square().sum() + out.tokens.sum()).backward()
     for module in (tower, encode) if kind == "per_frame" else (tower,):
         for name, parameter in module.named_parameters():
@@ -161,6 +166,16 @@ def test_weights_load_from_a_file_and_a_wrong_shape_is_named(kind, tmp_path):
     save_file(state | {name: torch.zeros(1)}, tmp_path / "bad.safetensors")
     with pytest.raises(ConfigError, match=name):
         other.load(str(tmp_path / "bad.safetensors"))
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_half_precision_stays_near(kind):
+    tower, encode = built(kind)
+    pixels, mask = videos({0, 1, 2, 3}, {1})
+    whole = tower(pixels, mask, encode).tokens
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = tower(pixels, mask, encode).tokens
+    assert (half - whole).norm() < 0.05 * whole.norm()
 
 
 @pytest.mark.parametrize("kind", CLIPS)
@@ -225,6 +240,19 @@ def test_swin_is_torchvisions_up_to_the_classifier():
     clips = ((pixels.permute(0, 1, 3, 4, 2) / 255 - mean) / std).permute(0, 4, 1, 2, 3)
     mine = theirs.head(tower(pixels, mask, encode).tokens.mean(1))
     torch.testing.assert_close(mine, theirs(clips))
+
+
+@pytest.mark.parametrize("name", ["swin3d_t", "swin3d_s", "swin3d_b"])
+def test_swin_has_torchvisions_sizes(name):
+    guard_torchvision()
+    from torchvision.models import video
+
+    with torch.device("meta"):
+        theirs = getattr(video, name)().state_dict()
+        mine = VideoSwinSettings(name=name).build(16, 4, 32).trunk.state_dict()
+    assert {key: t.shape for key, t in mine.items()} == {
+        key: t.shape for key, t in theirs.items() if not key.startswith("head.")
+    }
 
 
 @pytest.mark.parametrize(
