@@ -65,7 +65,7 @@ class PerFrameTower(nn.Module):
         ConfigError: the heads do not divide the width.
 
     See also:
-        VideoSwinTower, X3DTower: read the clip itself, not pictures one by one.
+        ClipTower: reads the clip itself, not pictures one by one.
     """
 
     def __init__(self, width: int, *, depth: int, heads: int, max_frames: int) -> None:

@@ -50,6 +50,9 @@ class VideoSwinSettings(Settings):
 class SwinTrunk(Trunk):
     """Give features averaged over space, one vector a temporal position; its modules are named as torchvision's.
 
+    torchvision's attention reads the weights of its children `qkv` and `proj` without calling them. Under ZeRO-3 that
+    holds because DeepSpeed's engine gathers what is read during its `forward`; so call the model through the engine.
+
     Args:
         name: one of torchvision's sizes.
         **args: other sizes than those, see `VideoSwinSettings.args`.
