@@ -1,8 +1,8 @@
-"""The tokenizer: trained on the corpus's own text, or any Hugging Face tokenizer folder.
+"""The tokenizer: trained on the corpus's own text, any Hugging Face tokenizer folder, or CLIP's.
 
-Normalisation is part of `tokenizer.json` and so of every fingerprint: NFKC, control and zero-width characters removed,
-white space folded, lower case, Chinese characters one by one. What cannot be UTF-8 (lone surrogates) is dropped, and
-only the first characters of a long text are read, before the tokenizer sees it.
+Normalisation is part of `tokenizer.json` and so of every fingerprint. A trained tokenizer takes NFKC, removes control
+and zero-width characters, folds white space and case, and splits Chinese into characters. What cannot be UTF-8 (lone
+surrogates) is dropped, and only the first characters of a long text are read, before the tokenizer sees it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RustTokenizer
 
 from mmsearch.config import Settings
 from mmsearch.errors import ConfigError, DataError
-from mmsearch.files import write_bytes
+from mmsearch.files import read_json, write_bytes
+from mmsearch.hub import locate
+from mmsearch.text.clip_vocabulary import clip_tokenizer
 
 Int64 = npt.NDArray[np.int64]
+
+_WANTED = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 
 PAD, UNKNOWN, START = "[PAD]", "[UNK]", "[CLS]"
 #: Characters read of a text for each token that will be kept: words are far shorter, runs of symbols may not be.
@@ -33,14 +38,41 @@ _INVISIBLE = Regex(
 
 
 class TokenizerSettings(Settings):
-    """Where the tokenizer comes from."""
+    """Where the tokenizer comes from. Pretrained text towers need their own."""
 
+    kind: Literal["trained", "folder", "open_clip"] = "trained"
+    """`trained` on the queries and the corpus; from `folder`, which may be given alone; or CLIP's, as open_clip has
+    it."""
     folder: Path | None = None
-    """A folder with `tokenizer.json` (any Hugging Face tokenizer) or `vocab.txt` (BERT); None = train one."""
+    """A folder or hub name with `tokenizer.json` (any Hugging Face tokenizer) or `vocab.txt` (BERT, Chinese-CLIP)."""
     vocab_size: int = Field(default=8000, ge=16)
     """Size of the vocabulary when one is trained."""
     min_count: int = Field(default=2, ge=1)
     """A pair of pieces seen less often is not merged when one is trained."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folder_alone(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("folder") is not None:
+            return {"kind": "folder"} | given
+        return given
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.kind == "folder") != (self.folder is not None):
+            raise ValueError("kind 'folder' and `folder` go together: give both, or the folder alone, or neither")
+        return self
+
+    def load(self) -> Tokenizer | None:
+        """Give the tokenizer; None where one is to be trained.
+
+        Raises:
+            ConfigError: the folder is neither a local path nor in the hub.
+            DataError: it holds no tokenizer.
+        """
+        if self.kind == "open_clip":
+            return Tokenizer.open_clip()
+        return None if self.folder is None else Tokenizer.load(locate(str(self.folder), "tokenizer", _WANTED))
 
 
 class Tokenizer:
@@ -96,8 +128,13 @@ class Tokenizer:
         return cls(rust)
 
     @classmethod
+    def open_clip(cls) -> Tokenizer:
+        """Give CLIP's tokenizer; see `mmsearch.text.clip_vocabulary` for what differs from open_clip's own."""
+        return cls(clip_tokenizer())
+
+    @classmethod
     def load(cls, folder: Path | str) -> Tokenizer:
-        """Read a tokenizer folder.
+        """Read a tokenizer folder; of a `vocab.txt`, `tokenizer_config.json` says whether case and accents count.
 
         Raises:
             DataError: there is neither `tokenizer.json` nor `vocab.txt`, or it cannot be read.
@@ -164,5 +201,12 @@ def _printable(text: str, max_chars: int | None = None) -> str:
 def _bert_tokenizer(vocab: Path) -> RustTokenizer:
     from tokenizers.implementations import BertWordPieceTokenizer
 
-    bert: RustTokenizer = BertWordPieceTokenizer(str(vocab), lowercase=True)._tokenizer
+    beside = vocab.with_name("tokenizer_config.json")
+    config = read_json(beside) if beside.is_file() else {}
+    bert: RustTokenizer = BertWordPieceTokenizer(
+        str(vocab),
+        lowercase=config.get("do_lower_case", True),
+        strip_accents=config.get("strip_accents"),
+        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+    )._tokenizer
     return bert
