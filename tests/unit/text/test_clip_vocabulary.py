@@ -61,10 +61,10 @@ def test_ids_are_those_of_open_clip_wherever_ftfy_mends_nothing(text):
 
 
 def test_letters_of_every_script_have_the_ids_of_open_clip():
-    places = range(0, 0x20000, 61)
+    places = range(0, 0x20000, 37)
     letters = [chr(i) for i in places if unicodedata.category(chr(i)) not in ("Cs", "Cn", "Co", "Cc")]
     unmended = [c for c in letters if ftfy.fix_text(c) == unicodedata.normalize("NFC", c)]
-    assert len(unmended) > 1500
+    assert len(unmended) > 2000
     assert [ours(f"a{c}b {c}") for c in unmended] == [theirs(f"a{c}b {c}") for c in unmended]
 
 
