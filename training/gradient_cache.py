@@ -18,7 +18,7 @@ Chunk = TypeVar("Chunk")
 class Backward(Protocol):
     """What an engine does for `tensor.backward()`; `last` marks the last call of a step."""
 
-    def __call__(self, tensor: Tensor, last: bool) -> None:
+    def __call__(self, tensor: Tensor, last: bool, /) -> None:
         """Add the gradients of a scalar to the parameters, without scaling them."""
         ...
 
