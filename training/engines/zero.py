@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mmsearch.errors import ConfigError
 from mmsearch.extras import require
 from mmsearch.nn.distributed import broadcast_module
 from training.backward import backward_through
@@ -42,6 +43,9 @@ class DeepSpeedEngine:
         optim: of the stage.
         settings: of ZeRO.
         chunk_size: queries and videos embedded at a time (gradient caching); None = all at once.
+
+    Raises:
+        ConfigError: chunk_size together with offload in stage 2 or 3, where DeepSpeed mixes up gradients.
     """
 
     def __init__(
@@ -49,6 +53,11 @@ class DeepSpeedEngine:
     ) -> None:
         self.learner, self._optim, self._chunk_size = learner, optim, chunk_size
         self._stage = settings.zero_stage
+        if chunk_size is not None and settings.offload != "none" and self._stage > 1:
+            raise ConfigError(  # it would add gradients to those of the step before
+                f"engine.offload: {settings.offload} and chunks of a batch (gradient caching) do not go together in "
+                f"zero_stage {self._stage}; choose offload: none, or offload: optimizer with zero_stage: 1"
+            )
         device = next(learner.parameters()).device
         self._deepspeed = _deepspeed(device)
         broadcast_module(learner)
@@ -66,6 +75,8 @@ class DeepSpeedEngine:
             group["lr"] = rate
         for module, plain in zip(self._trained.modules(), self.learner.modules(), strict=True):
             module.training = plain.training  # frozen parts stay in eval mode
+        if self._stage == 3 and self._chunk_size is not None:
+            self._state.clear_gradients()
         losses = backward_through(self._call, batch, self._chunk_size, self._backward)
         norm = self._update()
         if torch.isfinite(norm):
@@ -100,7 +111,8 @@ class DeepSpeedEngine:
         return Representations(*found) if isinstance(found, tuple) else found
 
     def _backward(self, loss: Tensor, last: bool) -> None:
-        self._engine.set_gradient_accumulation_boundary(last)
+        if self._stage == 0:
+            self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss)
 
     def _update(self) -> Tensor:
@@ -154,5 +166,5 @@ def _deepspeed(device: torch.device) -> Any:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if not dist.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
     return deepspeed

@@ -29,7 +29,7 @@ class DeepSpeedSettings(Settings):
     persistence_threshold: int = Field(default=100_000, ge=0)
     """Stage 3: parameters of at most this many elements stay whole in every process."""
     overlap: bool = True
-    """Average gradients while the backward pass still runs; on a CPU it makes no difference."""
+    """Stages 2 and 3: average gradients while the backward pass still runs."""
 
     @model_validator(mode="after")
     def _offload_needs_a_stage(self) -> DeepSpeedSettings:
@@ -54,7 +54,8 @@ class DeepSpeedSettings(Settings):
             raise ConfigError(f"clip_norm must be positive, it is {clip_norm}")
         zero: dict[str, Any] = {
             "stage": self.zero_stage,
-            "overlap_comm": self.overlap,
+            # stage 1 would then average only what the last of several backward passes reaches
+            "overlap_comm": self.overlap and self.zero_stage >= 2,
             "reduce_bucket_size": self.reduce_bucket_size,
             "allgather_bucket_size": self.allgather_bucket_size,
         }
@@ -68,6 +69,9 @@ class DeepSpeedSettings(Settings):
         return {
             "train_micro_batch_size_per_gpu": 1,  # must be there, and is only used to count samples
             "gradient_accumulation_steps": 1,
+            # from stage 1 on gradients are complete at step(), however many backward passes came before; in stage 0
+            # they have to be averaged before, because the engine clips
+            "managed_gradient_accumulation": self.zero_stage == 0,
             "gradient_clipping": clip_norm
             if self.zero_stage > 0
             else 0.0,  # stage 0: the engine clips, to know the norm

@@ -38,7 +38,7 @@ class ZeroState:
         if self._stage < 3:
             return unique_tensors(self._module)
         names = dict(self._module.named_parameters())
-        whole = {name: _whole(parameter, parameter.ds_tensor).cpu() for name, parameter in names.items()}
+        whole = {name: _whole(parameter, _cut(parameter)).cpu() for name, parameter in names.items()}
         buffers = {name: tensor for name, tensor in unique_tensors(self._module).items() if name not in names}
         return whole | buffers
 
@@ -53,7 +53,7 @@ class ZeroState:
                 continue
             parameter = parameters[name]
             if self._stage == 3:
-                parameter.ds_tensor.copy_(_shard(parameter, value))
+                _cut(parameter).copy_(_shard(parameter, value))
             if parameter.numel() == value.numel():  # stage 3: only what persists is whole between steps
                 parameter.copy_(value)
             self.put_master(parameter, value)
@@ -67,6 +67,16 @@ class ZeroState:
             self._deepspeed.utils.safe_set_local_fp32_param(parameter, _shard(parameter, value))
         else:
             self._deepspeed.utils.safe_set_full_fp32_param(parameter, value)
+
+    def clear_gradients(self) -> None:
+        """Forget the gradients of the step before; stage 3.
+
+        DeepSpeed overwrites them in the first backward pass of a step, and adds to them in every further one: to what
+        is a step old, where the first pass did not reach a parameter.
+        """
+        for _, parameter in self._trainable():
+            zeros = torch.zeros_like(_cut(parameter))
+            self._deepspeed.utils.safe_set_local_grad(parameter, zeros)
 
     def moments(self) -> dict[str, Tensor]:
         """Give AdamW's state as `PARAMETER:KEY` tensors on the CPU; empty before the first step. Collective."""
@@ -157,6 +167,12 @@ class ZeroState:
         return ((name, parameter) for name, parameter in self._module.named_parameters() if parameter.requires_grad)
 
 
+def _cut(parameter: Any) -> Tensor:
+    """Give this process's shard of a stage-3 parameter, as DeepSpeed keeps it."""
+    shard: Tensor = parameter.ds_tensor
+    return shard
+
+
 def _whole(parameter: Any, shard: Tensor) -> Tensor:
     """Collect the shards of a stage-3 parameter, or of its moments, from all processes."""
     shard = shard.detach().to(parameter.device).contiguous().view(-1)
@@ -167,7 +183,7 @@ def _whole(parameter: Any, shard: Tensor) -> Tensor:
 
 def _shard(parameter: Any, value: Tensor) -> Tensor:
     """Give this process's shard of a whole tensor; the last ones are padded with zeros."""
-    size = parameter.ds_tensor.numel()
+    size = _cut(parameter).numel()
     padded = value.new_zeros(size * world_size())
     padded[: value.numel()] = value.reshape(-1)
     return padded[rank() * size : (rank() + 1) * size]
