@@ -54,7 +54,7 @@ class Comparison:
             table.add_row(*(Text(cell) for cell in row))
         console.print(table)
         for note in tables.notes(self.summaries[0], self.num_seeds):
-            console.print(f"note: {note}", markup=False, highlight=False)
+            console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
         console.print(str(self.folder / "comparison.md"), markup=False, highlight=False, soft_wrap=True)
 
     def check_complete(self) -> None:
@@ -154,7 +154,11 @@ def _write(found: Comparison, config: Path, overrides: Sequence[str]) -> None:
     for failure in found.failures:
         told.append(f"- Failed: {failure.run.variant.label}, seed {failure.run.seed} (exit code {failure.exit_code}).")
     if found.summaries[1:]:
-        told += ["## Other figures", tables.markdown(*tables.long_table(found.summaries[1:]))]
+        told += [
+            "## Other figures",
+            "Holm's rule corrects for variants here, not for the number of figures.",
+            tables.markdown(*tables.long_table(found.summaries[1:])),
+        ]
     write_bytes(found.folder / "comparison.md", ("\n\n".join(told) + "\n").encode())
     write_json(found.folder / "comparison.json", _as_json(found, config, overrides))
 

@@ -95,6 +95,7 @@ def run_all(runs: Sequence[Run], config: Path, overrides: Sequence[str], *, jobs
                     failures.append(failure)
                     _report(failure)
         except BaseException:  # an interrupt: no process is left behind
+            pool.shutdown(wait=False, cancel_futures=True)
             processes.stop()
             raise
     return sorted(failures, key=lambda failure: runs.index(failure.run))
@@ -108,7 +109,7 @@ class _Processes:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock, self._stopped = threading.Lock(), False
         self._slots: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
-        for environment in _environments(jobs):
+        for environment in environments(jobs):
             self._slots.put(environment)
 
     def fit(self, run: Run) -> Failure | None:
@@ -154,8 +155,8 @@ class _Processes:
         return [*fit, *self._overrides, *run.variant.overrides, *own]
 
 
-def _environments(jobs: int) -> list[dict[str, str]]:
-    """Give what each of the jobs finds in its environment."""
+def environments(jobs: int) -> list[dict[str, str]]:
+    """Give what each of the jobs finds in its environment: this package, a share of the threads, one of the GPUs."""
     paths = [str(_CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
     common = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     if jobs > 1:
