@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -105,11 +106,13 @@ class TimmImageTower(PixelTower):
             normed: Tensor = self.norm(tokens.mean(1))
             return normed
         pooled: Tensor = self.vit.forward_head(tokens, pre_logits=True)
-        return pooled if pooled.ndim == 2 else pooled[:, 0]  # some keep all tokens until the classifier
+        return pooled
 
     def grid(self, tokens: Tensor, side: int) -> Tensor:
         """Average the patches into side x side regions, read row by row: [B, N, W] to [B, side * side, W]."""
-        prefix = self.vit.num_prefix_tokens if self.is_transformer else 0
+        count = tokens.shape[1]
+        # where timm does not say how many tokens come before the patches: what is beyond a square of them
+        prefix = self.vit.num_prefix_tokens if self.is_transformer else count - math.isqrt(count) ** 2
         normed: Tensor = self.norm(regions(tokens[:, prefix:], side))
         return normed
 

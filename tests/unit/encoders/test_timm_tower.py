@@ -119,3 +119,10 @@ def test_timm_reads_the_trunk_of_an_open_clip_file(tmp_path):
     tower = timm_settings().build()
     assert tower.load(str(tmp_path)).loaded == len(state)
     torch.testing.assert_close(tower.vit.cls_token, made.cls_token)
+
+
+def test_tokens_before_the_square_of_patches_are_no_region():
+    """Some nets put a class token first and do not say so."""
+    tower = timm_settings("test_resnet", args={}).build()
+    tokens = torch.randn(2, 17, tower.width)
+    torch.testing.assert_close(tower.grid(tokens, 2), tower.grid(tokens[:, 1:], 2))
