@@ -147,7 +147,10 @@ class Tokenizer:
                 return cls(_bert_tokenizer(folder / "vocab.txt"))
         except Exception as error:  # the Rust side raises bare Exception
             raise DataError(f"{folder}: the tokenizer cannot be read: {error}") from error
-        raise DataError(f"{folder}: holds neither tokenizer.json nor vocab.txt; give a Hugging Face tokenizer folder")
+        raise DataError(
+            f"{folder}: holds neither tokenizer.json nor vocab.txt; give a Hugging Face tokenizer folder (transformers "
+            f"writes tokenizer.json: AutoTokenizer.from_pretrained(...).save_pretrained(DIR))"
+        )
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` into a folder."""
