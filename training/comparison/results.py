@@ -10,8 +10,8 @@ from mmsearch.errors import DataError
 from training.comparison.runs import Run
 from training.tracking import flat, read_metrics
 
-#: The group of a validation's figures that are ratios (positive-to-negative ratio).
-_RATIOS = "pnr"
+#: The groups of a validation's figures that are positive-to-negative ratios.
+_RATIOS = ("pnr", "pair_pnr")
 _MAX_HEADER = 64 << 20
 
 
@@ -20,7 +20,7 @@ class Outcome:
     """A finished run.
 
     Args:
-        values: every figure of its last validation, by name.
+        values: every figure of the validation of its weights, by name.
         ratios: names of those that are ratios of counts, 0 to infinity: their logarithms are averaged and compared.
         minutes: how long it took; None where that is not recorded.
         parameters: numbers in its model; None where the model is not there.
@@ -33,7 +33,10 @@ class Outcome:
 
 
 def read_outcome(run: Run) -> Outcome:
-    """Read what a comparison needs of a run: the last validation of its last stage, minutes, parameters.
+    """Read what a comparison needs of a run: validation figures, minutes, parameters.
+
+    The figures are those of the last stage: of its last validation with `best: true` (a run that keeps the weights of
+    its best validation marks it so), or else of its last validation.
 
     Raises:
         DataError: its last stage has no validation.
@@ -44,12 +47,12 @@ def read_outcome(run: Run) -> Outcome:
     found = [line for line in lines if line.get("kind") == "validation" and line.get("stage") == stage]
     if not found:
         raise DataError(f"{path}: no validation in its last stage; give data.val_judgments")
-    own = {name: value for name, value in found[-1].items() if name not in ("kind", "stage", "total_steps")}
-    ratios = own.get(_RATIOS)
+    kept = [line for line in found if line.get("best") is True] or found
+    own = {name: value for name, value in kept[-1].items() if name not in ("kind", "stage", "total_steps")}
     seconds = run.seconds()
     return Outcome(
         values=flat(own),
-        ratios=frozenset(ratios if isinstance(ratios, dict) else ()),
+        ratios=frozenset(flat({group: own.get(group) for group in _RATIOS})),
         minutes=None if seconds is None else seconds / 60,
         parameters=_count_parameters(run.folder / "model.safetensors"),
     )

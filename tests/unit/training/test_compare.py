@@ -229,6 +229,21 @@ def test_the_last_validation_of_the_last_stage_is_read(tmp_path):
     assert metrics_of({"v": {0: found}}) == ["student/content", "ndcg/student/content"]
 
 
+def test_the_validation_of_the_weights_that_were_kept_is_read(tmp_path):
+    run = written(
+        tmp_path,
+        [
+            line("validation", "titles", 5, best=True, pnr={"a/b": 9.0}),
+            line("validation", "clicks", 6, best=True, pnr={"a/b": 2.0}, pair_pnr={"a/b": 3.0}),
+            line("validation", "clicks", 7, best=True, pnr={"a/b": 2.5}, pair_pnr={"a/b": 3.5}, recall={"a/b": 0.5}),
+            line("validation", "clicks", 8, pnr={"a/b": 1.5}),
+        ],
+    )
+    found = read_outcome(run)
+    assert found.values == {"a/b": 2.5, "pair_pnr/a/b": 3.5, "recall/a/b": 0.5}
+    assert found.ratios == {"a/b", "pair_pnr/a/b"}
+
+
 def test_without_a_model_or_record_the_costs_are_unknown(tmp_path):
     found = read_outcome(written(tmp_path, [line("validation", "clicks", 1, pnr={"a/b": 2.0})]))
     assert (found.minutes, found.parameters) == (None, None)
