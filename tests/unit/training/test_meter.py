@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from training.flops import count_flops
 from training.meter import HostMarks, Meter
@@ -105,6 +106,15 @@ def test_attention_counts_however_it_is_computed(backend):
     assert forward == 2 * product
     again = backend is torch.nn.attention.SDPBackend.FLASH_ATTENTION  # the scores are not kept for the backward pass
     assert both == (2 + 4 + again) * product
+
+
+def test_what_is_computed_again_counts_again():
+    layer, inputs = torch.nn.Linear(7, 5, bias=False), torch.ones(3, 7, requires_grad=True)
+
+    def work():
+        checkpoint(lambda x: layer(x).sin(), inputs, use_reentrant=False).sum().backward()
+
+    assert count_flops(work)[1] == (1 + 1 + 2) * (2 * 3 * 7 * 5)  # forward, again, and two gradients
 
 
 def test_counting_changes_no_bit():
