@@ -13,12 +13,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mmsearch.config import Settings
-from mmsearch.encoders.text.layers import evenly_spaced_layers, pick_layers, set_recomputing
+from mmsearch.encoders.text.layers import pick_layers, set_recomputing
 from mmsearch.encoders.text.sources import load_tower
 from mmsearch.encoders.weights import LoadReport
 from mmsearch.nn import Transformer
-
-__all__ = ["TextTower", "TextTowerSettings", "TransformerTextSettings", "TransformerTextTower", "evenly_spaced_layers"]
 
 
 class TransformerTextSettings(Settings):
@@ -113,8 +111,3 @@ class TransformerTextTower(nn.Module):
             ConfigError: there is nothing, or shapes do not fit.
         """
         return load_tower(self, source)
-
-
-#: The names of before there were towers of several kinds.
-TextTower = TransformerTextTower
-TextTowerSettings = TransformerTextSettings

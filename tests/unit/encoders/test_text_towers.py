@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file, save_model
 from torch import nn
 
 from mmsearch.encoders.text.bert import BertTextSettings
+from mmsearch.encoders.text.layers import evenly_spaced_layers
 from mmsearch.encoders.text.open_clip_text import OpenClipTextSettings
 from mmsearch.encoders.text.transformer import TransformerTextSettings
 from mmsearch.errors import ConfigError
@@ -71,6 +72,14 @@ def test_padding_never_matters(name):
     assert not torch.equal(ids, other)
     torch.testing.assert_close(tower(other, mask)[mask], tower(ids, mask)[mask])
     torch.testing.assert_close(tower(ids[1:2, :3], mask[1:2, :3])[0], tower(ids, mask)[1, :3])
+
+
+@pytest.mark.parametrize(
+    ("total", "kept", "expected"),
+    [(12, 3, [3, 7, 11]), (12, 6, [1, 3, 5, 7, 9, 11]), (12, 12, list(range(12))), (5, 2, [1, 4]), (3, 1, [2])],
+)
+def test_layers_are_evenly_spaced_and_end_with_the_last(total, kept, expected):
+    assert evenly_spaced_layers(total, kept) == expected
 
 
 @pytest.mark.parametrize("name", TOWERS)
