@@ -16,9 +16,10 @@ from mmsearch.config import Settings
 from mmsearch.encoders.image.pixels import IMAGENET, PixelTower
 from mmsearch.encoders.image.sources import read_source, regions
 from mmsearch.encoders.torchvision_guard import guard_torchvision
-from mmsearch.encoders.weights import LoadReport, load_into
+from mmsearch.encoders.weights import LoadReport, load_into, locate
 from mmsearch.errors import ConfigError
 from mmsearch.extras import require
+from mmsearch.files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -149,19 +150,23 @@ class TimmImageTower(PixelTower):
             outer = {name: tensor for name, tensor in tensors.items() if not name.startswith("vit.")}
             report = load_into(self, outer | {f"vit.{name}": tensor for name, tensor in inner.items()}, source)
         else:
-            self._compare_pixels()
+            self._compare_pixels(source)
             report = load_into(self.vit, inner, source)
         report.log()
         return report
 
-    def _compare_pixels(self) -> None:
+    def _compare_pixels(self, source: str) -> None:
+        """Warn where the weights were trained on pixels of another mean or deviation, as far as anybody says."""
+        config = locate(source) / "config.json"
+        told = read_json(config) if config.is_file() else None
+        stated = told.get("pretrained_cfg") if isinstance(told, dict) else None
+        trained, who = (stated, str(config)) if isinstance(stated, dict) else (self.vit.pretrained_cfg, "timm")
         for what, own in (("mean", self.mean), ("std", self.std)):
-            theirs = self.vit.pretrained_cfg.get(what)
-            if theirs is not None and not torch.allclose(own.flatten(), own.new_tensor(theirs), atol=1e-3):
-                logger.warning(
-                    "timm trained '%s' with %s %s; set it, unless the weights are others",
-                    *(self.name, what, list(theirs)),
-                )
+            theirs = trained.get(what)
+            if not isinstance(theirs, list | tuple) or len(theirs) != len(own):
+                continue
+            if not torch.allclose(own.flatten(), own.new_tensor(theirs), atol=1e-3):
+                logger.warning("%s says that '%s' was trained with %s: %s", who, self.name, what, list(theirs))
 
     def _in_timms_layout(self, tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
         """Rename and resample as timm does for this family of models, and leave out classifiers."""

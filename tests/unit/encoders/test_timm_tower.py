@@ -1,5 +1,6 @@
 """Picture towers of timm against timm, on the same random weights."""
 
+import json
 import logging
 
 import pytest
@@ -89,11 +90,17 @@ def test_pixels_that_the_weights_were_not_trained_on_are_warned_of(tmp_path, cap
     made = timm.create_model("vit_tiny_patch16_224", img_size=32, **VIT)
     save_file(made.state_dict(), tmp_path / "vit.safetensors")
     timm_settings().build().load(str(tmp_path / "vit.safetensors"))
-    assert "timm trained 'vit_tiny_patch16_224' with mean [0.5, 0.5, 0.5]; set it" in caplog.text
+    assert "timm says that 'vit_tiny_patch16_224' was trained with mean: [0.5, 0.5, 0.5]" in caplog.text
     caplog.clear()
     half = (0.5, 0.5, 0.5)
     timm_settings(mean=half, std=half).build().load(str(tmp_path / "vit.safetensors"))
     assert caplog.text == ""
+    stated = {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": {"mean": [0.4, 0.5, 0.5], "std": half}}
+    (tmp_path / "config.json").write_text(json.dumps(stated))
+    timm_settings(mean=half, std=half).build().load(str(tmp_path))
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path}/config.json says that 'vit_tiny_patch16_224' was trained with mean: [0.4, 0.5, 0.5]"
+    ]
 
 
 def test_timm_names_and_arguments_that_do_not_fit_are_told():
