@@ -1,6 +1,7 @@
 """Batches of a stage by step number, made one ahead in a thread.
 
-A batch is a pure function of (seed, stage, step): nothing needs to be saved to go on from any step.
+A batch is a pure function of (seed, stage, step): nothing needs to be saved to go on from any step. The global batch
+does not depend on the number of processes; each takes its own part of it.
 """
 
 from __future__ import annotations
@@ -8,21 +9,50 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.sampler import PairPlan
+from mmsearch.errors import ConfigError, DataError
 from mmsearch.models.inputs import InputMaker
 from mmsearch.protocols import PreparedVideo
 from mmsearch.types import Modality
 from training.pairs import Judged, Pairs
-from training.tasks import ContrastiveSettings, GradedBatch, GradedSettings, PairBatch
+from training.tasks import ContrastiveSettings, GradedBatch, GradedSettings, MaskedSettings, PairBatch, PictureBatch
 
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of every global batch is this process's: part number `rank` of `of` equal ones."""
+
+    rank: int = 0
+    of: int = 1
+
+    def cut(self, batch_size: int, available: int, what: str) -> tuple[int, slice]:
+        """Give the size of the global batch and this process's part of it.
+
+        A batch is as large as asked for, or as there is data, in whole parts.
+
+        Raises:
+            ConfigError: the size asked for has no equal parts.
+            DataError: there is less data than processes.
+        """
+        if batch_size % self.of:
+            raise ConfigError(f"batch_size {batch_size} cannot be shared by {self.of} processes; give a multiple")
+        size = min(batch_size, available // self.of * self.of)
+        if size == 0:
+            raise DataError(f"{available} {what} cannot be shared by {self.of} processes; start fewer")
+        part = size // self.of
+        return size, slice(self.rank * part, (self.rank + 1) * part)
 
 
 class PairBatches:
@@ -33,8 +63,9 @@ class PairBatches:
         pairs: what to learn from.
         maker: of tensors.
         settings: of the task.
-        batch_size: pairs a batch; fewer where there are fewer pairs.
+        batch_size: pairs of the global batch; fewer where there are fewer pairs.
         seed: of the order.
+        share: this process's.
     """
 
     def __init__(
@@ -46,27 +77,37 @@ class PairBatches:
         *,
         batch_size: int,
         seed: int,
+        share: Share = Share(),
     ) -> None:
         self._corpus, self._pairs, self._maker, self._settings = corpus, pairs, maker, settings
-        starts = np.array([rows.start for rows in corpus.row_groups])
-        groups = np.searchsorted(starts, pairs.row_of, side="right") - 1
-        self._plan = PairPlan(groups, batch_size=batch_size, seed=seed)
+        size, self._part = share.cut(batch_size, len(pairs.row_of), "pairs")
+        self._plan = PairPlan(row_groups_of(corpus, pairs.row_of), batch_size=size, seed=seed)
 
     def __call__(self, step: int) -> PairBatch:
-        """Give the batch of a step."""
+        """Give this process's part of the batch of a step."""
         numbers = self._plan.batch(step)
         queries, rows = self._pairs.query_of[numbers], self._pairs.row_of[numbers]
-        videos = self._corpus.read(rows.tolist())
+        own_queries, own_rows = queries[self._part], rows[self._part]
+        videos = self._corpus.read(own_rows.tolist())
         if self._pairs.hide_title:
             videos = [without_title(video) for video in videos]
-        same = (queries[:, None] == queries[None, :]) | (rows[:, None] == rows[None, :])
+        texts = [self._pairs.queries[i] for i in own_queries]
+        to_videos, to_queries = self._together(own_queries, own_rows, queries, rows)
         return PairBatch(
             settings=self._settings,
-            queries=self._maker.queries([self._pairs.queries[i] for i in queries]),
+            names=[f"{video.doc_id} for '{text}'" for video, text in zip(videos, texts, strict=True)],
+            queries=self._maker.queries(texts),
             documents=self._maker.documents(videos),
-            positives=torch.from_numpy(same | self._pairs.known(queries, rows)),
+            first=self._part.start,
+            to_videos=torch.from_numpy(to_videos),
+            to_queries=torch.from_numpy(to_queries),
             satisfied=torch.from_numpy(self._pairs.satisfied[numbers]),
         )
+
+    def _together(self, own_queries: Int64, own_rows: Int64, queries: Int64, rows: Int64) -> tuple[Bool, Bool]:
+        """Tell which own queries belong to which videos, and which own videos to which queries, [b, B] each."""
+        same = (own_queries[:, None] == queries[None, :]) | (own_rows[:, None] == rows[None, :])
+        return same | self._pairs.known(own_queries, rows), same | self._pairs.known(queries, own_rows).T
 
 
 class GradedBatches:
@@ -77,8 +118,9 @@ class GradedBatches:
         judged: what to learn from.
         maker: of tensors.
         settings: of the task.
-        batch_size: queries a batch; fewer where there are fewer queries.
+        batch_size: queries of the global batch; fewer where there are fewer queries.
         seed: of the order and the draws.
+        share: this process's.
     """
 
     def __init__(
@@ -90,31 +132,83 @@ class GradedBatches:
         *,
         batch_size: int,
         seed: int,
+        share: Share = Share(),
     ) -> None:
         self._corpus, self._judged, self._maker = corpus, judged, maker
         self._settings, self._seed = settings, seed
-        self._plan = PairPlan(np.zeros(len(judged.queries), np.int64), batch_size=batch_size, seed=seed)
+        size, self._part = share.cut(batch_size, len(judged.queries), "judged queries")
+        self._plan = PairPlan(np.zeros(len(judged.queries), np.int64), batch_size=size, seed=seed)
 
     def __call__(self, step: int) -> GradedBatch:
-        """Give the batch of a step."""
+        """Give this process's part of the batch of a step."""
         random = np.random.default_rng([self._seed, step])
-        rows: list[int] = []
-        grades: list[int] = []
-        query_of: list[int] = []
-        queries = self._plan.batch(step)
-        for place, query in enumerate(queries):
-            judged = len(self._judged.rows[query])
-            drawn = random.permutation(judged)[: self._settings.videos_per_query]
-            rows += self._judged.rows[query][drawn].tolist()
-            grades += self._judged.grades[query][drawn].tolist()
-            query_of += [place] * len(drawn)
+        drawn = [(query, self._draw(int(query), random)) for query in self._plan.batch(step)][self._part]
+        rows = np.concatenate([self._judged.rows[query][places] for query, places in drawn])
+        grades = np.concatenate([self._judged.grades[query][places] for query, places in drawn])
+        query_of = np.repeat(np.arange(len(drawn)), [len(places) for _, places in drawn])
+        texts = [self._judged.queries[query] for query, _ in drawn]
+        videos = self._corpus.read(rows.tolist())
         return GradedBatch(
             settings=self._settings,
-            queries=self._maker.queries([self._judged.queries[i] for i in queries]),
-            documents=self._maker.documents(self._corpus.read(rows)),
-            query_of=torch.tensor(query_of),
-            grades=torch.tensor(grades),
+            names=[f"{video.doc_id} for '{texts[i]}'" for video, i in zip(videos, query_of, strict=True)],
+            queries=self._maker.queries(texts),
+            documents=self._maker.documents(videos),
+            query_of=torch.from_numpy(query_of),
+            grades=torch.from_numpy(grades),
         )
+
+    def _draw(self, query: int, random: np.random.Generator) -> Int64:
+        return random.permutation(len(self._judged.rows[query]))[: self._settings.videos_per_query]
+
+
+class PictureBatches:
+    """Batches of pictures alone.
+
+    Args:
+        corpus: the prepared corpus.
+        rows: numbers of its videos that have a picture and may be learned from.
+        maker: of tensors.
+        settings: of the task.
+        batch_size: videos of the global batch; each gives its cover, or its frames, or both.
+        seed: of the order.
+        share: this process's.
+    """
+
+    def __init__(
+        self,
+        corpus: PreparedCorpus,
+        rows: Int64,
+        maker: InputMaker,
+        settings: MaskedSettings,
+        *,
+        batch_size: int,
+        seed: int,
+        share: Share = Share(),
+    ) -> None:
+        self._corpus, self._rows, self._maker, self._settings = corpus, rows, maker, settings
+        size, self._part = share.cut(batch_size, len(rows), "videos with pictures")
+        self._plan = PairPlan(row_groups_of(corpus, rows), batch_size=size, seed=seed)
+
+    def __call__(self, step: int) -> PictureBatch:
+        """Give this process's part of the batch of a step."""
+        videos = self._corpus.read(self._rows[self._plan.batch(step)[self._part]].tolist())
+        inputs = self._maker.documents(videos)
+        frame_of = [video.doc_id for video in videos for _ in range(inputs.has_frame.shape[1])]
+        found = {
+            "cover": (inputs.cover[inputs.has_cover], [v.doc_id for v in videos if v.cover is not None]),
+            "frames": (
+                inputs.frames.flatten(0, 1)[inputs.has_frame.flatten()],
+                [name for name, real in zip(frame_of, inputs.has_frame.flatten().tolist(), strict=True) if real],
+            ),
+        }
+        pictures = torch.cat([found[source][0] for source in self._settings.sources])
+        return PictureBatch(self._settings, [n for s in self._settings.sources for n in found[s][1]], pictures)
+
+
+def row_groups_of(corpus: PreparedCorpus, rows: Int64) -> Int64:
+    """Give the row group that holds each row."""
+    starts = np.array([group.start for group in corpus.row_groups])
+    return np.searchsorted(starts, rows, side="right") - 1
 
 
 def without_title(video: PreparedVideo) -> PreparedVideo:

@@ -1,7 +1,11 @@
 """Checkpoints: folders of safetensors and JSON that appear whole or not at all.
 
-`RUN/checkpoints/00000120/` holds `model.safetensors`, `optimizer.safetensors` and `state.json`. It is written under a
-hidden name, fsynced and renamed; so the highest number is always a whole checkpoint, and the newest two are kept.
+`RUN/checkpoints/00000120/` holds `model.safetensors`, `optimizer.safetensors`, `average.safetensors` (with
+`run.ema_decay`) and `state.json`. It is written under a hidden name, fsynced and renamed; so the highest number is
+always a whole checkpoint, and the newest two are kept. `RUN/checkpoints/best/` holds the best weights of the stage
+that is under way.
+
+Tensors are whole and named, whatever engine and however many processes wrote them: any other goes on from them.
 """
 
 from __future__ import annotations
@@ -9,34 +13,45 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from torch import nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from mmsearch.errors import ConfigError, CorruptIndexError
 from mmsearch.extras import require
-from mmsearch.files import fsync_file, fsync_folder, read_json, write_json
-from mmsearch.models.checkpoint import disk_errors_told, read_weights
-from mmsearch.models.match import MatchModel
-from training.optim import optimizer_tensors, restore_optimizer
+from mmsearch.files import fsync_file, fsync_folder, read_json, replacing, write_json
+from mmsearch.models.checkpoint import disk_errors_told
 
 _KEPT = 2
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands: `step` steps of stage number `stage` are done; `run_hash` says which run it is."""
+    """Where a run stands.
+
+    Args:
+        stage: number of the stage.
+        step: steps of it that are done.
+        total_steps: steps done over all stages (as planned: a stage that ended early counts whole).
+        run_hash: says which run it is.
+        ended: the stage is over, and the weights are those that it leaves.
+        best: best validation figure of the stage so far; None = none yet.
+        since_best: validations since then.
+    """
 
     stage: int
     step: int
     total_steps: int
     run_hash: str
+    ended: bool = False
+    best: float | None = None
+    since_best: int = 0
 
 
-def save_checkpoint(folder: Path, model: MatchModel, optimizer: Optimizer, position: Position) -> None:
-    """Write a checkpoint and remove all but the newest two.
+def save_checkpoint(folder: Path, files: Mapping[str, Mapping[str, Tensor]], position: Position) -> None:
+    """Write a checkpoint of one safetensors file a name, and remove all but the newest two.
 
     Raises:
         DataError: the disk refuses; the checkpoints that were there before are as they were.
@@ -44,7 +59,7 @@ def save_checkpoint(folder: Path, model: MatchModel, optimizer: Optimizer, posit
     beside = folder / f".{position.total_steps:08d}.{uuid.uuid4().hex}.tmp"
     try:
         with disk_errors_told(folder):
-            _write(beside, model, optimizer, position)
+            _write(beside, files, position)
             final = folder / f"{position.total_steps:08d}"
             shutil.rmtree(final, ignore_errors=True)
             os.replace(beside, final)
@@ -55,15 +70,30 @@ def save_checkpoint(folder: Path, model: MatchModel, optimizer: Optimizer, posit
         shutil.rmtree(old)
 
 
-def _write(beside: Path, model: MatchModel, optimizer: Optimizer, position: Position) -> None:
+def _write(beside: Path, files: Mapping[str, Mapping[str, Tensor]], position: Position) -> None:
     safetensors = require("safetensors.torch", extra="train")
     beside.mkdir(parents=True)
-    safetensors.save_model(model, str(beside / "model.safetensors"))
-    safetensors.save_file(optimizer_tensors(model, optimizer), str(beside / "optimizer.safetensors"))
+    for name, tensors in files.items():
+        safetensors.save_file(dict(tensors), str(beside / f"{name}.safetensors"))
+        fsync_file(beside / f"{name}.safetensors")
     write_json(beside / "state.json", asdict(position))
-    for name in ("model.safetensors", "optimizer.safetensors"):
-        fsync_file(beside / name)
     fsync_folder(beside)
+
+
+def save_best(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write the best weights of the stage so far in place of those before."""
+    (folder / "best").mkdir(parents=True, exist_ok=True)
+    with disk_errors_told(folder), replacing(folder / "best" / "model.safetensors") as beside:
+        require("safetensors.torch", extra="train").save_file(dict(weights), str(beside))
+
+
+def read_best(folder: Path) -> dict[str, Tensor]:
+    """Give the best weights of the stage.
+
+    Raises:
+        CorruptIndexError: they cannot be read.
+    """
+    return read_tensors(folder / "best", "model")
 
 
 def latest_checkpoint(folder: Path, run_hash: str) -> tuple[Path, Position] | None:
@@ -80,10 +110,7 @@ def latest_checkpoint(folder: Path, run_hash: str) -> tuple[Path, Position] | No
     found = _numbered(folder)
     if not found:
         return None
-    try:
-        position = Position(**read_json(found[-1] / "state.json"))
-    except TypeError as error:
-        raise CorruptIndexError(f"{found[-1]}: state.json is not of a checkpoint; remove this folder") from error
+    position = read_position(found[-1])
     if position.run_hash != run_hash:
         raise ConfigError(
             f"{folder.parent}: holds checkpoints of a run with other settings or data; "
@@ -92,24 +119,30 @@ def latest_checkpoint(folder: Path, run_hash: str) -> tuple[Path, Position] | No
     return found[-1], position
 
 
-def restore_model(checkpoint: Path, model: MatchModel) -> None:
-    """Put the weights of a checkpoint into the model."""
-    read_weights(model, checkpoint / "model.safetensors")
-
-
-def restore_state(checkpoint: Path, model: nn.Module, optimizer: Optimizer) -> None:
-    """Put the optimizer's state of a checkpoint back.
+def read_position(checkpoint: Path) -> Position:
+    """Give where a checkpoint stands.
 
     Raises:
-        CorruptIndexError: it cannot be read, or is of another model.
+        CorruptIndexError: it does not say.
     """
-    safetensors = require("safetensors.torch", extra="train")
-    path = checkpoint / "optimizer.safetensors"
     try:
-        tensors = safetensors.load_file(str(path))
+        return Position(**read_json(checkpoint / "state.json"))
+    except TypeError as error:
+        raise CorruptIndexError(f"{checkpoint}: state.json is not of a checkpoint; remove this folder") from error
+
+
+def read_tensors(checkpoint: Path, name: str) -> dict[str, Tensor]:
+    """Give the tensors of one file of a checkpoint.
+
+    Raises:
+        CorruptIndexError: it cannot be read.
+    """
+    path = checkpoint / f"{name}.safetensors"
+    try:
+        found: dict[str, Tensor] = require("safetensors.torch", extra="train").load_file(str(path))
     except Exception as error:  # safetensors raises its own error, or OSError
         raise CorruptIndexError(f"{path}: cannot be read: {error}; remove {checkpoint} to go on before it") from error
-    restore_optimizer(model, optimizer, tensors)
+    return found
 
 
 def _numbered(folder: Path) -> list[Path]:

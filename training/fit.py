@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import torch
 import yaml
+from torch import Tensor
 
-from mmsearch.data.formats import check_readable
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_interactions, read_judgments
-from mmsearch.errors import ConfigError, CorruptIndexError, DataError
-from mmsearch.files import hash_bytes, hash_file, read_json, sole_writer, write_bytes, write_json
-from mmsearch.models.checkpoint import pick_device, save_model
+from mmsearch.files import hash_bytes, sole_writer, write_bytes, write_json
+from mmsearch.models.checkpoint import save_model
 from mmsearch.models.fingerprints import model_spaces
 from mmsearch.models.inputs import InputMaker
 from mmsearch.models.match import MatchModel
+from mmsearch.models.pretrained import load_pretrained, start_from
+from mmsearch.nn.distributed import barrier, rank
 from mmsearch.text import Tokenizer
-from training.batches import GradedBatches, PairBatches
-from training.checkpoints import Position, latest_checkpoint, restore_model, restore_state, save_checkpoint
+from training.checkpoints import Position, latest_checkpoint, read_tensors
 from training.config import DataSettings, FitSettings, StageSettings
-from training.loop import Hooks, Stage, run_stage
-from training.pairs import clicked_pairs, held_out, judged_rows, title_pairs
-from training.tasks import GradedSettings
-from training.tracking import MetricsLog
-from training.validation import Validation
+from training.corpora import open_corpora
+from training.engines.choice import make_engine
+from training.freezing import Freezing
+from training.identity import has_ended, run_hash_of, stage_record
+from training.lineage import Lineage
+from training.loop import Figures, Stage, StageLoop
+from training.paths import RunPaths
+from training.processes import together
+from training.stages import Sources
+from training.tasks import MaskedSettings
+from training.tracking import Tracker
+from training.weights import put_weights, unique_tensors
 
 #: Bytes of text that a tokenizer is trained on at most: more does not change a vocabulary much.
 _TOKENIZER_CHARS = 200_000_000
@@ -40,133 +48,164 @@ def fit(settings: FitSettings) -> Path:
     """Train a model through all stages and write it into `run.dir`.
 
     A run that was killed goes on from its last checkpoint and ends with the same bytes as one that was not (on a CPU
-    with the same number of threads). A run that has ended is left as it is.
+    with the same number of threads and processes); it may go on with another number of processes or another engine. A
+    run that has ended is left as it is. Under `torchrun` or `deepspeed` every process calls this.
 
     Returns:
         The folder: `model.safetensors`, `config.json`, `tokenizer/`, `fingerprints.json` (written last),
-        `config.yaml` (all settings), `metrics.jsonl`.
+        `config.yaml` (all settings), `metrics.jsonl`, `lineage.json`, `checkpoints/`.
 
     Raises:
         ConfigError: settings contradict each other, the corpus, or the run that the folder holds.
         DataError: data cannot be read, the loss is not finite, or another process trains in the folder.
     """
-    with sole_writer(settings.run.dir):
-        return _fit(settings)
+    if settings.run.num_threads is not None:
+        torch.set_num_threads(settings.run.num_threads)
+    with together(settings.run.device) as device, sole_writer(settings.run.dir) if rank() == 0 else nullcontext():
+        barrier()  # rank 0 holds the folder
+        _Run(settings, device).go()
+    return settings.run.dir
 
 
-def _fit(settings: FitSettings) -> Path:
-    run = settings.run
-    if run.num_threads is not None:
-        torch.set_num_threads(run.num_threads)
-    corpus = PreparedCorpus.open(settings.data.corpus)
-    settings.model.check_prepared(corpus.settings, settings.data.corpus)
-    run_hash = _run_hash(settings, corpus)
-    if _has_ended(run.dir, run_hash):
-        _log.info("%s: this run has ended already", run.dir)
-        return run.dir
-    found = latest_checkpoint(run.dir / "checkpoints", run_hash)
-    write_bytes(run.dir / "config.yaml", _as_yaml(settings))
-    tokenizer = _tokenizer(settings, corpus)
-    torch.manual_seed(run.seed)
-    trained = {space for stage in settings.stages for space in stage.task.spaces}
-    model = MatchModel(settings.model, tokenizer.vocab_size, trained).to(pick_device(run.device))
-    if found is not None:
-        restore_model(found[0], model)
-        _log.info("going on from step %d", found[1].total_steps)
-    _run_stages(settings, corpus, tokenizer, model, run_hash, found)
-    save_model(run.dir, model, tokenizer)
-    _write_fingerprints(run.dir, model, tokenizer, run_hash)
-    return run.dir
+@dataclass(frozen=True)
+class _Outcome:
+    """What a stage left: weights of the model by name."""
+
+    weights: dict[str, Tensor]
+    figures: Figures
 
 
-def _run_stages(
-    settings: FitSettings,
-    corpus: PreparedCorpus,
-    tokenizer: Tokenizer,
-    model: MatchModel,
-    run_hash: str,
-    found: tuple[Path, Position] | None,
-) -> None:
-    run, checkpoints = settings.run, settings.run.dir / "checkpoints"
-    maker = InputMaker(settings.model, tokenizer)
-    validate = _validation(settings, maker)
-    stages = _unfinished(settings, corpus, maker, found)
-    metrics = MetricsLog(run.dir / "metrics.jsonl", found[1].total_steps if found else 0)
-    for stage, start, resumed in stages:
+class _Run:
+    """One run in one process."""
 
-        def save(optimizer: torch.optim.Optimizer, done: int, stage: Stage = stage) -> None:
-            position = Position(stage.number, done, stage.steps_before + done, run_hash)
-            save_checkpoint(checkpoints, model, optimizer, position)
+    def __init__(self, settings: FitSettings, device: torch.device) -> None:
+        resolved = settings.model.resolve()
+        self._settings, self._device = settings.model_copy(update={"model": resolved}), device
+        self._paths = RunPaths(settings.run.dir)
 
-        def restore(optimizer: torch.optim.Optimizer, resumed: Path | None = resumed) -> None:
-            if resumed is not None:
-                restore_state(resumed, model, optimizer)
+    def go(self) -> None:
+        """Do what is left to do of the run."""
+        settings, paths = self._settings, self._paths
+        corpus, val_corpus = open_corpora(settings, paths)
+        run_hash = run_hash_of(settings, corpus, val_corpus)
+        if has_ended(paths, run_hash):
+            _log.info("%s: this run has ended already", paths.folder)
+            return
+        found = latest_checkpoint(paths.checkpoints, run_hash)
+        tokenizer = _tokenizer(settings, corpus)
+        maker = InputMaker(settings.model, tokenizer)
+        if rank() == 0:
+            write_bytes(paths.config, _as_yaml(settings))
+        barrier()
+        self._run_hash, self._tokenizer = run_hash, tokenizer
+        self._sources = Sources(settings, corpus, val_corpus, maker, paths)
+        outcome = self._run_stages(found)
+        if rank() == 0:
+            self._finish(outcome)
+        barrier()
 
-        hooks = Hooks(save, restore, lambda: validate(model) if validate else {}, metrics)
-        run_stage(model, stage, run, start, hooks)
+    def _run_stages(self, found: tuple[Path, Position] | None) -> _Outcome:
+        total_steps = found[1].total_steps if found else 0
+        if found is not None:
+            _log.info("going on from step %d", total_steps)
+        lineage = Lineage(self._paths.lineage, rank())
+        outcome: _Outcome | None = None
+        if found is not None and found[1].ended:
+            outcome = _Outcome(_of_model(read_tensors(found[0], "model")), {})
+        left = self._stages_left(found)  # reads all data: what is missing is told before the first step
+        tensorboard = self._settings.run.tensorboard
+        with Tracker(self._paths.folder, total_steps, tensorboard=tensorboard, rank=rank()) as tracker:
+            for stage, resumed in left:
+                outcome = self._run_stage(stage, resumed, outcome, tracker, lineage)
+        if outcome is None:  # there is a stage at least, and it ran or had ended
+            raise RuntimeError("no stage ran")
+        return outcome
+
+    def _stages_left(self, found: tuple[Path, Position] | None) -> list[tuple[Stage, tuple[Path, Position] | None]]:
+        """Give the stages that are not over, the first with the checkpoint in its midst if there is one.
+
+        The data of all is read here, before the first step: what is missing must not come out after days of training.
+        """
+        left, steps_before = [], 0
+        for number, settings in enumerate(self._settings.all_stages):
+            position = found[1] if found else None
+            over = position is not None and (number < position.stage or (number == position.stage and position.ended))
+            if not over:
+                stage = Stage(
+                    number,
+                    settings,
+                    self._sources.batches(number),
+                    steps_before,
+                    self._sources.validation(settings),
+                    self._sources.select(settings),
+                )
+                left.append((stage, found if position is not None and position.stage == number else None))
+            steps_before += settings.steps
+        return left
+
+    def _run_stage(
+        self,
+        stage: Stage,
+        resumed: tuple[Path, Position] | None,
+        before: _Outcome | None,
+        tracker: Tracker,
+        lineage: Lineage,
+    ) -> _Outcome:
+        run, settings = self._settings.run, stage.settings
+        model = self._model(settings, before, fresh=resumed is None)
+        learner = self._sources.learner(model, settings)
+        only = ["document.image"] if isinstance(settings.task, MaskedSettings) else settings.train
+        freezing = Freezing(learner, only, settings.freeze)
+        if run.activation_checkpointing:
+            model.set_checkpointing(True)
+        engine = make_engine(run.engine, learner, settings.optim, chunk_size=settings.chunk_size)
+        loop = StageLoop(engine, stage, run, self._paths, tracker, self._run_hash, freezing)
+        if resumed is None:
+            figures = stage.validate(learner, stage.steps_before) if stage.number or before else {}
+            lineage.begin(stage.number, stage_record(self._settings, stage.number, figures))
+        else:
+            loop.resume(resumed[0].name, resumed[1])
+        weights, figures = loop.run(0 if resumed is None else resumed[1].step)
+        lineage.end(stage.number, {"after": figures})
+        engine.close()
+        return _Outcome(_of_model(weights), figures)
+
+    def _model(self, stage: StageSettings, before: _Outcome | None, *, fresh: bool) -> MatchModel:
+        """Give the model as a stage starts with it; one that goes on from a checkpoint gets its weights later."""
+        settings = self._settings
+        torch.manual_seed(settings.run.seed)
+        trained = {space for one in settings.all_stages for space in one.task.spaces}
+        model = MatchModel(settings.model, self._tokenizer.vocab_size, trained)
+        if fresh and before is not None:
+            put_weights(model, before.weights)
+        elif fresh:
+            load_pretrained(model)
+        if fresh and stage.start_from is not None:
+            start_from(model, str(stage.start_from.run), stage.start_from.parts, self._tokenizer)
+        if fresh and stage.student_from_teacher:
+            model.renew_student()
+        return model.to(self._device)
+
+    def _finish(self, outcome: _Outcome) -> None:
+        settings, folder = self._settings, self._paths.folder
+        trained = {space for one in settings.all_stages for space in one.task.spaces}
+        model = MatchModel(settings.model, self._tokenizer.vocab_size, trained)
+        put_weights(model, outcome.weights)
+        save_model(folder, model, self._tokenizer)
+        spaces = {space.name: space.fingerprint for space in model_spaces(model, self._tokenizer)}
+        weights = hash_bytes(*(t.numpy().tobytes() for t in unique_tensors(model).values()))
+        write_json(self._paths.fingerprints, {"run_hash": self._run_hash, "weights": weights, "spaces": spaces})
 
 
-def _unfinished(
-    settings: FitSettings, corpus: PreparedCorpus, maker: InputMaker, found: tuple[Path, Position] | None
-) -> list[tuple[Stage, int, Path | None]]:
-    """Give the stages that are not done, each with the step and the checkpoint that it starts from.
-
-    The data of all is read here, before the first step: what is missing must not come out after days of training.
-    """
-    excluded = held_out(settings.data)
-    stages, steps_before = [], 0
-    for number, stage in enumerate(settings.stages):
-        start, resumed = _start(stage.steps, number, found)
-        if start < stage.steps:
-            batches = _batches(settings, stage, number, corpus, maker, excluded)
-            stages.append((Stage(number, stage, batches, steps_before), start, resumed))
-        steps_before += stage.steps
-    return stages
-
-
-def _start(steps: int, number: int, found: tuple[Path, Position] | None) -> tuple[int, Path | None]:
-    """Give the step at which a stage starts, and the checkpoint of its optimizer if it starts in its midst."""
-    if found is None or number > found[1].stage:
-        return 0, None
-    if number < found[1].stage:
-        return steps, None
-    return found[1].step, found[0]
-
-
-def _batches(
-    settings: FitSettings,
-    stage: StageSettings,
-    number: int,
-    corpus: PreparedCorpus,
-    maker: InputMaker,
-    excluded: set[str],
-) -> PairBatches | GradedBatches:
-    seed = settings.run.seed * 1000 + number
-    task = stage.task
-    if isinstance(task, GradedSettings):
-        if settings.data.judgments is None:
-            raise ConfigError(f"stage '{stage.name}' learns from grades: give data.judgments")
-        rows = judged_rows(corpus, read_judgments(settings.data.judgments), settings.data.aspect, excluded)
-        return GradedBatches(corpus, rows, maker, task, batch_size=stage.batch_size, seed=seed)
-    titles = task.pairs == "titles"
-    pairs = title_pairs(corpus, excluded) if titles else clicked_pairs(corpus, settings.data, excluded)
-    if not len(pairs.row_of):
-        raise DataError(f"stage '{stage.name}': no {task.pairs[:-1]} names a video of the corpus that may be used")
-    _log.info("stage '%s': %d pairs, %d queries", stage.name, len(pairs.row_of), len(pairs.queries))
-    return PairBatches(corpus, pairs, maker, task, batch_size=stage.batch_size, seed=seed)
-
-
-def _validation(settings: FitSettings, maker: InputMaker) -> Validation | None:
-    if settings.data.val_judgments is None:
-        return None
-    corpus = PreparedCorpus.open(settings.data.corpus)  # its own: batches are made from the other in a thread
-    judgments = read_judgments(settings.data.val_judgments)
-    return Validation(corpus, judged_rows(corpus, judgments, settings.data.aspect, set()), maker)
+def _of_model(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take a learner's weights of the model; what the task added (a decoder) stays behind."""
+    return {name.removeprefix("model."): t for name, t in weights.items() if name.startswith("model.")}
 
 
 def _tokenizer(settings: FitSettings, corpus: PreparedCorpus) -> Tokenizer:
-    if settings.tokenizer.folder is not None:
-        return Tokenizer.load(settings.tokenizer.folder)
+    given = settings.tokenizer.load()
+    if given is not None:
+        return given
     return Tokenizer.train(
         _texts(settings.data, corpus), vocab_size=settings.tokenizer.vocab_size, min_count=settings.tokenizer.min_count
     )
@@ -175,8 +214,8 @@ def _tokenizer(settings: FitSettings, corpus: PreparedCorpus) -> Tokenizer:
 def _texts(data: DataSettings, corpus: PreparedCorpus) -> Iterator[str]:
     """Give what a tokenizer learns from: the queries that training sees, for they may be in a language or in words
     that no document uses, and then the texts of the corpus."""
-    logged = (row.query for row in read_interactions(data.interactions)) if data.interactions else ()
-    judged = (row.query for row in read_judgments(data.judgments)) if data.judgments else ()
+    logged = (row.query for row in read_interactions(data.path(data.interactions))) if data.interactions else ()
+    judged = (row.query for row in read_judgments(data.path(data.judgments))) if data.judgments else ()
     yield from dict.fromkeys(chain(logged, judged))
     seen = 0
     for number in range(len(corpus.row_groups)):
@@ -185,40 +224,6 @@ def _texts(data: DataSettings, corpus: PreparedCorpus) -> Iterator[str]:
             seen += sum(len(text) for text in video.texts.values())
         if seen > _TOKENIZER_CHARS:
             return
-
-
-def _run_hash(settings: FitSettings, corpus: PreparedCorpus) -> str:
-    """Hash what decides the result: settings but for the folder's name and how often to report, and all data."""
-    dump = settings.model_dump(mode="json")
-    for name in ("dir", "save_every", "validate_every", "log_every"):
-        del dump["run"][name]
-    data = settings.data
-    files = [data.interactions, data.judgments, data.val_judgments, data.videos, *data.holdout]
-    hashes = []
-    for path in files:
-        if path is not None:
-            check_readable(path)
-            hashes.append(hash_file(path).encode())
-    if settings.tokenizer.folder is not None:
-        hashes.append(Tokenizer.load(settings.tokenizer.folder).to_bytes())
-    return hash_bytes(json.dumps(dump, sort_keys=True).encode(), corpus.content_hash.encode(), *hashes)
-
-
-def _has_ended(folder: Path, run_hash: str) -> bool:
-    ended = folder / "fingerprints.json"
-    if not ended.is_file():
-        return False
-    record = read_json(ended)
-    if not isinstance(record, dict):
-        raise CorruptIndexError(f"{ended}: is not what a finished run writes; remove it to finish the run again")
-    if record.get("run_hash") != run_hash:
-        raise ConfigError(f"{folder}: holds a finished run with other settings or data; give another run.dir")
-    return True
-
-
-def _write_fingerprints(folder: Path, model: MatchModel, tokenizer: Tokenizer, run_hash: str) -> None:
-    spaces = {space.name: space.fingerprint for space in model_spaces(model, tokenizer)}
-    write_json(folder / "fingerprints.json", {"run_hash": run_hash, "spaces": spaces})
 
 
 def _as_yaml(settings: FitSettings) -> bytes:

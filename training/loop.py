@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mmsearch.errors import DataError
 from mmsearch.logs import ProgressBar, progress
 from mmsearch.models.match import MatchModel
+from mmsearch.nn.distributed import barrier, rank, world_size
+from training.averaging import Average
 from training.batches import made_ahead
+from training.checkpoints import Position, read_tensors, save_best, save_checkpoint
 from training.config import RunSettings, StageSettings
-from training.optim import make_optimizer
-from training.tasks import Batch
-from training.tracking import MetricsLog
+from training.engines.base import Engine
+from training.freezing import Freezing
+from training.learner import Batch, Learner
+from training.meter import Meter
+from training.not_finite import explain
+from training.paths import RunPaths
+from training.tracking import Tracker
 
-Optimizer = torch.optim.Optimizer
+#: Validation figures by kind (`pnr`, `recall@10`), then by `tower/space`.
+Figures = dict[str, dict[str, float]]
 
 _log = logging.getLogger(__name__)
 
@@ -32,104 +38,177 @@ class Stage:
     Args:
         number: its place in the run.
         settings: its settings.
-        batches: gives the batch of a step.
+        batches: gives this process's part of the batch of a step.
         steps_before: steps of the stages before.
+        validate: gives validation figures of a learner after so many steps.
+        select: names the figure by which the best weights are kept.
     """
 
     number: int
     settings: StageSettings
     batches: Callable[[int], Batch]
     steps_before: int
+    validate: Callable[[Learner, int], Figures]
+    select: str
 
 
-@dataclass
-class Hooks:
-    """What a stage does beside learning.
+class StageLoop:
+    """Train one stage.
+
+    Every step draws its random numbers (dropout, hidden modalities, crops) from (seed, stage, step, process), so that
+    going on from a checkpoint equals running through, bit for bit on a CPU.
 
     Args:
-        save: called with the optimizer and the steps done when a checkpoint is due.
-        restore: called with the fresh optimizer; puts back its state where the stage goes on from a checkpoint.
-        validate: gives validation figures.
-        metrics: the log.
+        engine: moves the parameters.
+        stage: what to do.
+        run: how.
+        paths: where to.
+        tracker: told of metrics.
+        run_hash: written into checkpoints.
+        freezing: of the stage.
     """
 
-    save: Callable[[Optimizer, int], None]
-    restore: Callable[[Optimizer], None]
-    validate: Callable[[], dict[str, float]]
-    metrics: MetricsLog
+    def __init__(
+        self,
+        engine: Engine,
+        stage: Stage,
+        run: RunSettings,
+        paths: RunPaths,
+        tracker: Tracker,
+        run_hash: str,
+        freezing: Freezing,
+    ) -> None:
+        self._engine, self._stage, self._run = engine, stage, run
+        self._paths, self._tracker, self._run_hash, self._freezing = paths, tracker, run_hash, freezing
+        self._average = None if run.ema_decay is None else Average(engine.learner, run.ema_decay)
+        self._best: float | None = None
+        self._since_best = 0
+        self._last: Figures = {}
+
+    def resume(self, checkpoint: str, position: Position) -> None:
+        """Put back what a checkpoint of this stage holds."""
+        folder = self._paths.checkpoints / checkpoint
+        self._engine.load(read_tensors(folder, "model"), read_tensors(folder, "optimizer"))
+        if self._average is not None:
+            self._average.load(read_tensors(folder, "average"))
+        self._best, self._since_best = position.best, position.since_best
+
+    def run(self, start: int) -> tuple[dict[str, Tensor], Figures]:
+        """Train from step `start` to the end, and leave a checkpoint of what the stage leaves.
+
+        Returns:
+            The weights that the stage leaves (of its best validation, or the last), and their figures.
+
+        Raises:
+            DataError: the gradient is not a finite number; the message names the videos and queries of the batch.
+        """
+        settings, run = self._stage.settings, self._run
+        model: MatchModel = self._engine.learner.model
+        meter = Meter(model.device, world_size=world_size(), precision=run.precision, peak_tflops=run.peak_tflops)
+        steps = range(start, settings.steps)
+        self._freezing.train_mode()
+        with progress(settings.name, settings.steps, unit="steps") as bar:
+            bar.advance(start)
+            for step, batch in zip(steps, meter.waited(made_ahead(self._stage.batches, steps)), strict=True):
+                losses = meter.step(len(batch), lambda batch=batch, step=step: self._step(batch, step))  # type: ignore[misc]
+                done = step + 1
+                last = done == settings.steps
+                bar.advance()
+                if last or done % run.log_every == 0:
+                    self._record(losses, done, meter, bar)
+                if (last or done % run.validate_every == 0) and self._validated(done):
+                    _log.info("%s: no better figure for %d validations; it ends here", settings.name, self._since_best)
+                    break
+                if not last and done % run.save_every == 0:
+                    self._save(done)
+        return self._end(done)
+
+    def _step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        settings = self._stage.settings
+        torch.manual_seed(_mix(self._run.seed, self._stage.number, step) + rank())
+        rate = settings.optim.rate(step, settings.steps)
+        losses = self._engine.step(batch, [rate * scale for scale in self._engine.scales])
+        if not torch.isfinite(losses["grad_norm"]):
+            raise explain(self._engine.learner, batch, settings.name, step, self._paths)
+        if self._average is not None:
+            self._average.update()
+        return losses
+
+    def _record(self, losses: Mapping[str, Tensor], done: int, meter: Meter, bar: ProgressBar) -> None:
+        settings = self._stage.settings
+        values = {name: round(float(value.detach()), 5) for name, value in losses.items()}
+        values["lr"] = settings.optim.rate(done - 1, settings.steps)
+        values |= meter.flush()
+        bar.note(f"loss {values['loss']:.3f}")
+        self._tracker.append("train", settings.name, self._stage.steps_before + done, values)
+
+    def _validated(self, done: int) -> bool:
+        """Validate, keep the weights if they are the best so far, and tell whether patience has run out."""
+        settings, learner = self._stage.settings, self._engine.learner
+        weights = self._engine.weights()  # an engine that splits parameters puts them into the learner
+        with self._averaged():
+            found = self._stage.validate(learner, self._stage.steps_before + done)
+            self._freezing.train_mode()
+            if not found:
+                return False
+            self._last = found
+            self._tracker.append("validation", settings.name, self._stage.steps_before + done, found)
+            figure = selected(found, self._stage.select)
+            if figure is not None and (self._best is None or figure > self._best):
+                self._best, self._since_best = figure, 0
+                if self._average is not None:
+                    weights = self._engine.weights()
+                if rank() == 0:
+                    save_best(self._paths.checkpoints, weights)
+            else:
+                self._since_best += 1
+        _log.info("%s, step %d of %d: %s", settings.name, done, settings.steps, _words(found))
+        return settings.patience is not None and self._since_best >= settings.patience
+
+    def _save(self, done: int) -> None:
+        files = {"model": self._engine.weights(), "optimizer": self._engine.moments()}
+        if self._average is not None:
+            files["average"] = self._average.tensors()
+        if rank() == 0:
+            save_checkpoint(self._paths.checkpoints, files, self._position(done))
+
+    def _end(self, done: int) -> tuple[dict[str, Tensor], Figures]:
+        barrier()  # the best weights are rank 0's to write and everybody's to read
+        if self._best is not None and self._run.keep == "best":
+            weights = read_tensors(self._paths.checkpoints / "best", "model")
+        else:
+            with self._averaged():
+                weights = {name: tensor.clone() for name, tensor in self._engine.weights().items()}
+        if rank() == 0:
+            save_checkpoint(self._paths.checkpoints, {"model": weights}, self._position(done, ended=True))
+        return weights, self._last
+
+    def _position(self, done: int, *, ended: bool = False) -> Position:
+        stage = self._stage
+        total = stage.steps_before + (stage.settings.steps if ended else done)
+        return Position(stage.number, done, total, self._run_hash, ended, self._best, self._since_best)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        with nullcontext() if self._average is None else self._average.in_place():
+            yield
 
 
-def run_stage(model: MatchModel, stage: Stage, run: RunSettings, start: int, hooks: Hooks) -> None:
-    """Train one stage from step `start` to its end.
-
-    Every step draws its random numbers (dropout, hidden modalities, crops) from (seed, stage, step), so that going
-    on from a checkpoint equals running through, bit for bit on a CPU.
-
-    Raises:
-        DataError: the loss is not a finite number; the message names the stage and step.
-    """
-    settings = stage.settings
-    optimizer = make_optimizer(model, settings.optim)
-    hooks.restore(optimizer)
-    model.train()
-    begun = time.perf_counter()
-    with progress(settings.name, settings.steps, unit="steps") as bar:
-        bar.advance(start)
-        for step, batch in zip(
-            range(start, settings.steps), made_ahead(stage.batches, range(start, settings.steps)), strict=True
-        ):
-            torch.manual_seed(_mix(run.seed, stage.number, step))
-            losses = _step(model, optimizer, batch, stage, run, step)
-            done = step + 1
-            bar.advance()
-            if done % run.log_every == 0 or done == settings.steps:
-                rate = (done - start) / (time.perf_counter() - begun)
-                _record(losses, stage, done, rate, bar, hooks.metrics)
-            if done % run.validate_every == 0 or done == settings.steps:
-                _validate(stage, done, hooks)
-            if done % run.save_every == 0 or done == settings.steps:
-                hooks.save(optimizer, done)
+def selected(found: Figures, select: str) -> float | None:
+    """Give the figure of this name: PNR on judgments, or else on pairs; None where there is none."""
+    for kind in ("pnr", "pair_pnr"):
+        if select in found.get(kind, {}):
+            return found[kind][select]
+    return None
 
 
-def _step(
-    model: MatchModel, optimizer: Optimizer, batch: Batch, stage: Stage, run: RunSettings, step: int
-) -> dict[str, Tensor]:
-    rate = stage.settings.optim.rate(step, stage.settings.steps)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
-    with _autocast(run.precision, model.device):
-        losses = batch.losses(model)
-    losses["loss"].backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), stage.settings.optim.clip_norm)
-    if not torch.isfinite(norm):
-        raise DataError(f"stage '{stage.settings.name}', step {step}: the loss or its gradient is not finite")
-    optimizer.step()
-    model.bound_scales()
-    return {**losses, "grad_norm": norm}
-
-
-def _record(
-    losses: dict[str, Tensor], stage: Stage, done: int, rate: float, bar: ProgressBar, metrics: MetricsLog
-) -> None:
-    values: dict[str, float] = {name: round(float(value.detach()), 5) for name, value in losses.items()}
-    values["lr"] = stage.settings.optim.rate(done - 1, stage.settings.steps)
-    values["steps_per_s"] = round(rate, 3)
-    bar.note(f"loss {values['loss']:.3f}")
-    metrics.append("train", stage.settings.name, stage.steps_before + done, values)
-
-
-def _validate(stage: Stage, done: int, hooks: Hooks) -> None:
-    found = hooks.validate()
-    if not found:
-        return
-    hooks.metrics.append("validation", stage.settings.name, stage.steps_before + done, {"pnr": found})
-    student = ", ".join(f"{n.removeprefix('student/')} {v:.2f}" for n, v in found.items() if n.startswith("student/"))
-    _log.info("%s, step %d of %d: PNR on validation: %s", stage.settings.name, done, stage.settings.steps, student)
-
-
-def _autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+def _words(found: Figures) -> str:
+    """Tell the student's figures."""
+    parts = []
+    for kind, values in found.items():
+        told = {name.removeprefix("student/"): v for name, v in values.items() if not name.startswith("teacher/")}
+        parts.append(f"{kind} " + ", ".join(f"{name} {value:.3g}" for name, value in told.items()))
+    return "; ".join(parts)
 
 
 def _mix(*numbers: int) -> int:

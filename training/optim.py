@@ -1,16 +1,24 @@
-"""AdamW, warm-up and cosine, clipping; and an optimizer's state as plain tensors."""
+"""AdamW, warm-up and cosine, rates by layer; and an optimizer's state as plain tensors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from mmsearch.config import Settings
-from mmsearch.errors import CorruptIndexError
+from mmsearch.errors import ConfigError, CorruptIndexError
+
+#: `document.image.vit.blocks.3.mlp.fc1.weight`: the tower, and the number of the layer in it.
+_LAYER = re.compile(r"^(.*?)\b(?:blocks|layers?|resblocks|stages)\.(\d+)\.")
+#: Residual nets of timm write `layer2.0.conv1.weight`.
+_RESIDUAL_LAYER = re.compile(r"^(.*?)\blayer(\d+)\.")
+#: Tables of vectors, which are no matrices: pulling them to zero would pull all vectors to one.
+_NOT_DECAYED = re.compile(r"(embed|embeddings?|position|token|time|codes)(\.weight)?$")
 
 
 class OptimSettings(Settings):
@@ -19,8 +27,7 @@ class OptimSettings(Settings):
     lr: float = Field(default=5e-4, gt=0)
     """Highest learning rate."""
     weight_decay: float = Field(default=0.05, ge=0)
-    """Of all that has two or more dimensions, but for weights with `embed` in their name; vectors and temperatures are
-    not decayed."""
+    """Of matrices and kernels; embeddings, positions, learned tokens, vectors and temperatures are not decayed."""
     betas: tuple[float, float] = (0.9, 0.98)
     """Of AdamW."""
     warmup_steps: int = Field(default=20, ge=0)
@@ -29,6 +36,11 @@ class OptimSettings(Settings):
     """The cosine ends at this share of lr."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Longest gradient, over all parameters."""
+    rates: dict[str, float] = {}
+    """Multiples of lr for parameters whose names begin so (`document.image: 0.1`); the longest name counts."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Each layer of a tower learns at this multiple of the rate of the layer above it, its embeddings at that of a
+    layer below all (BEiT, arXiv:2106.08254, appendix H)."""
 
     def rate(self, step: int, steps: int) -> float:
         """Give the learning rate of a step (from 0) of a stage of `steps`."""
@@ -40,12 +52,87 @@ class OptimSettings(Settings):
 
 
 def make_optimizer(model: nn.Module, settings: OptimSettings) -> torch.optim.AdamW:
-    """Give AdamW over all trainable parameters, in the order of their names."""
-    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    decayed = [p for n, p in named if p.dim() >= 2 and "embed" not in n]
-    kept = [p for n, p in named if not (p.dim() >= 2 and "embed" not in n)]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+    """Give AdamW over all trainable parameters; every group has the `scale` of its rate.
+
+    Raises:
+        ConfigError: `rates` names parameters that do not exist, or nothing is left to train.
+    """
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not named:
+        raise ConfigError("no parameter is left to train: see `train` and `freeze` of the stage")
+    scales = rate_scales([name for name, _ in model.named_parameters()], settings)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in named.items():
+        decay = settings.weight_decay if parameter.dim() >= 2 and not _NOT_DECAYED.search(name) else 0.0
+        groups.setdefault((scales[name], decay), []).append(parameter)
+    listed = [{"params": found, "weight_decay": decay, "scale": scale} for (scale, decay), found in groups.items()]
+    return torch.optim.AdamW(listed, lr=settings.lr, betas=settings.betas)
+
+
+def rate_scales(names: Iterable[str], settings: OptimSettings) -> dict[str, float]:
+    """Give what the rate of each parameter is multiplied with, by its name.
+
+    Names of a learner begin with `model.`, which settings leave out.
+
+    Raises:
+        ConfigError: `rates` names parameters that do not exist.
+    """
+    names = list(names)
+    for prefix in settings.rates:
+        if not any(_begins(name, prefix) for name in names):
+            raise ConfigError(f"optim.rates: no parameter's name begins with '{prefix}'")
+    depths = layer_depths(names)
+    scales = {}
+    for name in names:
+        found = [prefix for prefix in settings.rates if _begins(name, prefix)]
+        scales[name] = settings.rates[max(found, key=len)] if found else 1.0
+        scales[name] *= settings.layer_decay ** depths[name]
+    return scales
+
+
+def layer_depths(names: Iterable[str]) -> dict[str, int]:
+    """Give how many layers of its tower stand above each parameter; 0 for what belongs to no tower of layers.
+
+    The last layer of a tower has 0 above it, its embeddings one more than its first layer. What is listed before the
+    first layer of a tower counts as embeddings, what is listed after as a head (0), as modules are built.
+    """
+    names = list(names)
+    at = {name: found for name in names if (found := _layer(name)) is not None}
+    count: dict[str, int] = {}
+    for tower, number in at.values():
+        count[tower] = max(count.get(tower, 0), number + 1)
+    depths: dict[str, int] = {}
+    begun: set[str] = set()
+    for name in names:
+        if name in at:
+            tower, number = at[name]
+            begun.add(tower)
+            depths[name] = count[tower] - 1 - number
+            continue
+        below = [tower for tower in count if tower not in begun and name.startswith(_owner(tower))]
+        depths[name] = count[max(below, key=len)] if below else 0
+    return depths
+
+
+def _layer(name: str) -> tuple[str, int] | None:
+    match = _LAYER.match(name) or _RESIDUAL_LAYER.match(name)
+    if match is None:
+        return None
+    counted_from_1 = _LAYER.match(name) is None
+    return match.group(1), int(match.group(2)) - counted_from_1
+
+
+def _owner(tower: str) -> str:
+    """Give the name that a tower's parameters begin with: `teacher.text.transformer.` belongs to `teacher.text.`."""
+    parts = tower.rstrip(".").split(".")
+    inner = {"transformer", "encoder", "vit", "net", "trunk", "bert"}
+    while parts and parts[-1] in inner:
+        parts.pop()
+    return ".".join(parts) + "." if parts else ""
+
+
+def _begins(name: str, prefix: str) -> bool:
+    return name.removeprefix("model.").startswith(prefix)
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -6,8 +6,9 @@ Letters: P pairs, R judged rows.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -45,11 +46,17 @@ class Pairs:
 
     def known(self, queries: Int64, rows: Int64) -> Bool:
         """Tell which of [B] queries and [B] rows are pairs: [B, B]."""
-        width = int(self.row_of.max(initial=0)) + 1
-        all_keys = np.unique(self.query_of * width + self.row_of)
-        keys = queries[:, None] * width + rows[None, :]
-        found = np.searchsorted(all_keys, keys).clip(max=len(all_keys) - 1)
-        return np.asarray(all_keys[found] == keys)
+        keys = queries[:, None] * self._width + rows[None, :]
+        found = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
+        return np.asarray(self._keys[found] == keys)
+
+    @cached_property
+    def _width(self) -> int:
+        return int(self.row_of.max(initial=0)) + 1
+
+    @cached_property
+    def _keys(self) -> Int64:
+        return np.unique(self.query_of * self._width + self.row_of)
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Judged:
 
 def held_out(data: DataSettings) -> set[str]:
     """Give the ids of the videos that no stage may learn from."""
-    files = [*data.holdout, *([data.val_judgments] if data.val_judgments else [])]
+    files = [*map(data.path, data.holdout), *([data.path(data.val_judgments)] if data.val_judgments else [])]
     return {row.doc_id for path in files for row in read_judgments(path)}
 
 
@@ -96,7 +103,7 @@ def clicked_pairs(corpus: PreparedCorpus, data: DataSettings, excluded: set[str]
     """Pair queries with the videos that were clicked for them; note which clicks satisfied."""
     if data.interactions is None:
         raise ConfigError("a stage learns from clicks: give data.interactions")
-    log = list(read_interactions(data.interactions))
+    log = list(read_interactions(data.path(data.interactions)))
     clicks = click_pairs(log)
     satisfied = satisfied_pairs(
         log,
@@ -129,10 +136,26 @@ def judged_rows(corpus: PreparedCorpus, judgments: Iterable[Judgment], aspect: s
     return Judged(list(grouped), rows, grades)
 
 
+def picture_rows(corpus: PreparedCorpus, sources: Collection[str], excluded: set[str]) -> Int64:
+    """Give the rows of the videos that have a picture of these sources (cover, frames)."""
+    wanted = {Modality(source) for source in sources}
+    rows: list[int] = []
+    for number, numbers in enumerate(corpus.row_groups):
+        videos = corpus.read_row_group(number)
+        rows += [
+            row
+            for row, video in zip(numbers, videos, strict=True)
+            if wanted & video.hashes.keys() and video.doc_id not in excluded
+        ]
+    return np.array(rows, np.int64)
+
+
 def _durations(data: DataSettings) -> Mapping[str, float]:
     if data.videos is None:
         return {}
-    return {video.doc_id: video.duration_s for video in read_videos(data.videos) if video.duration_s is not None}
+    return {
+        video.doc_id: video.duration_s for video in read_videos(data.path(data.videos)) if video.duration_s is not None
+    }
 
 
 def _pairs(queries: Sequence[str], rows: Sequence[int], satisfied: Sequence[bool], *, hide_title: bool) -> Pairs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,15 +12,19 @@ from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.matching import mean_code
 from mmsearch.metrics.pnr import count_pairs, pnr
 from mmsearch.metrics.scored import Scored
-from mmsearch.models.inputs import DocumentInputs, InputMaker
+from mmsearch.models.inputs import InputMaker
 from mmsearch.models.match import MatchModel
-from training.pairs import Judged
+from mmsearch.nn.distributed import gather, rank, world_size
+from training.pairs import Int64, Judged
 
 _CHUNK = 64
 
+#: Vectors of videos [V, D] and which are present [V], by space.
+Vectors = dict[str, tuple[Tensor, Tensor]]
+
 
 class Validation:
-    """Judged (query, video) rows, scored again and again.
+    """Judged (query, video) rows, scored again and again. The processes of a run share the work.
 
     Args:
         corpus: the prepared corpus.
@@ -38,35 +42,47 @@ class Validation:
         self._judged = Scored.from_columns(names, doc_ids, np.concatenate(judged.grades), np.zeros(len(rows)))
 
     @torch.inference_mode()
-    def __call__(self, model: MatchModel) -> dict[str, float]:
-        """Give PNR by `tower/space`; a video without a vector there ranks last."""
-        was_training = model.training
+    def __call__(self, model: MatchModel) -> dict[str, dict[str, float]]:
+        """Give `pnr` by `tower/space`; a video without a vector there ranks last. The model is left in eval mode."""
         model.eval()
-        vectors = self._embed_videos(model)
+        vectors = embed_videos(model, self._corpus, self._distinct, self._maker)
         found: dict[str, float] = {}
-        for name, tower in (("teacher", model.teacher), ("student", model.student)):
-            inputs = self._maker.queries(self._queries).to(model.device)
-            for space, query in tower(inputs.ids, inputs.mask, model.spaces).items():
-                found[f"{name}/{space}"] = self._pnr(query, *vectors[space])
-        model.train(was_training)
-        return found
+        for name, queries in embed_queries(model, self._queries, self._maker).items():
+            found[name] = self._pnr(queries, *vectors[name.partition("/")[2]])
+        return {"pnr": found}
 
     def _pnr(self, query: Tensor, video: Tensor, present: Tensor) -> float:
         score = (query[self._query_of] * video[self._place]).sum(-1)
         score = torch.where(present[self._place], score, float("nan")).double().cpu()
         return pnr(count_pairs(self._judged.with_scores(score.numpy())))
 
-    def _embed_videos(self, model: MatchModel) -> dict[str, tuple[Tensor, Tensor]]:
-        chunks = [model.document(inputs, model.spaces) for inputs in self._inputs(model.device)]
-        return {
-            space: (
-                torch.cat([mean_code(chunk[space].codes) for chunk in chunks]),
-                torch.cat([chunk[space].present for chunk in chunks]),
-            )
-            for space in model.spaces
-        }
 
-    def _inputs(self, device: torch.device) -> Iterator[DocumentInputs]:
-        for start in range(0, len(self._distinct), _CHUNK):
-            rows = self._distinct[start : start + _CHUNK].tolist()
-            yield self._maker.documents(self._corpus.read(rows)).to(device)
+def embed_queries(model: MatchModel, queries: Sequence[str], maker: InputMaker) -> dict[str, Tensor]:
+    """Give the vectors of queries by `tower/space`, [Q, D]; every process embeds them all."""
+    inputs = maker.queries(queries).to(model.device)
+    towers = {"teacher": model.teacher, "student": model.student}
+    return {
+        f"{name}/{space}": vector.float()
+        for name, tower in towers.items()
+        for space, vector in tower(inputs.ids, inputs.mask, model.spaces).items()
+    }
+
+
+def embed_videos(model: MatchModel, corpus: PreparedCorpus, rows: Int64, maker: InputMaker) -> Vectors:
+    """Give the served vectors of rows of a corpus in every space that is trained, on every process.
+
+    The processes embed equal parts (the last rows are embedded twice where they do not divide) and gather them.
+    """
+    part = -(-len(rows) // world_size())
+    own = np.resize(rows, part * world_size())[rank() * part : (rank() + 1) * part]
+    chunks = []
+    for start in range(0, part, _CHUNK):
+        inputs = maker.documents(corpus.read(own[start : start + _CHUNK].tolist())).to(model.device)
+        chunks.append(model.document(inputs, model.spaces))
+    return {
+        space: (
+            gather(torch.cat([mean_code(chunk[space].codes.float()) for chunk in chunks]))[: len(rows)],
+            gather(torch.cat([chunk[space].present for chunk in chunks]))[: len(rows)],
+        )
+        for space in model.spaces
+    }

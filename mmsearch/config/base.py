@@ -16,7 +16,8 @@ class Settings(BaseModel):
 def by_type(default: str) -> Discriminator:
     """Choose a member of a union of settings by its `type`; where none is written, the default.
 
-    Each member has a field `type: Literal["NAME"] = "NAME"` and stands in the union as `Annotated[Member, Tag("NAME")]`.
+    Each member has a field `type: Literal["NAME"] = "NAME"` and stands in the union as
+    `Annotated[Member, Tag("NAME")]`.
     """
 
     def tag(value: Any) -> str:

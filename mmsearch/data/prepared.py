@@ -57,6 +57,11 @@ class PreparedCorpus:
         return type(self), (self._folder, self._manifest)
 
     @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self._folder
+
+    @property
     def num_videos(self) -> int:
         """Number of videos, which is the number of rows."""
         return self._starts[-1]

@@ -6,7 +6,7 @@ Letters: B videos, F frames, L tokens of a text, N tokens of all modalities, M c
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,18 +25,21 @@ SPACES: dict[str, tuple[Modality, ...]] = {
     "perception": PERCEPTION,
     "content": CONTENT,
 }
+#: Asked for beside the spaces, it gives one vector of the `frames` space for every frame token; for training only.
+EACH_FRAME = "each/frames"
 
 
-@dataclass(frozen=True, slots=True)
-class Codes:
-    """Codes of videos in one space: L2-normalised [B, M, D]; where `present` [B] is False they mean nothing."""
+class Codes(NamedTuple):
+    """Codes of videos in one space: L2-normalised [B, M, D]; where `present` [B] is False they mean nothing.
+
+    Of `EACH_FRAME` the codes are the frames [B, T, D], and `present` says which are real [B, T].
+    """
 
     codes: Tensor
     present: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class _Tokens:
+class _Tokens(NamedTuple):
     tokens: Tensor  # [B, N, W]
     mask: Tensor  # [B, N]
 
@@ -56,30 +59,36 @@ class DocumentTower(nn.Module):
         self.text: TextTower = document.text.build(vocab_size)
         width = self.text.width
         self.image: ImageTower = document.image.build()
+        self.frame: FrameTower = document.frames.build(self.image.width, settings.num_frames, self.image.image_size)
         self.from_image = nn.Sequential(nn.LayerNorm(self.image.width), nn.Linear(self.image.width, width))
-        self.frame: FrameTower = document.frames.build(width)
+        self.from_frame = nn.Sequential(nn.LayerNorm(self.frame.width), nn.Linear(self.frame.width, width))
         self.fusions = nn.ModuleDict({name: document.fusion.build(width) for name in ("perception", "content")})
-        self.heads = nn.ModuleDict({name: nn.Linear(width, settings.dim, bias=False) for name in SPACES})
+        # cover and frames are projected as their towers give them, so that a CLIP keeps its own joint space
+        widths = {"cover": self.image.width, "frames": self.frame.width, "perception": width, "content": width}
+        self.heads = nn.ModuleDict({name: nn.Linear(widths[name], settings.dim, bias=False) for name in SPACES})
 
     def forward(self, inputs: DocumentInputs, spaces: Collection[str] = tuple(SPACES)) -> dict[str, Codes]:
-        """Give the codes of videos in the spaces asked for.
+        """Give the codes of videos in the spaces asked for (and of `EACH_FRAME`).
 
         `cover` and `frames` have one code, `perception` and `content` as many as the fusion gives.
         """
-        texts = self._encode_texts(inputs) if {"perception", "content"} & set(spaces) else {}
-        cover, whole = self._encode_covers(inputs)
-        frames = self._encode_frames(inputs) if {"frames", "content"} & set(spaces) else None
+        asked = set(spaces)
         found: dict[str, Codes] = {}
-        if "cover" in spaces:
-            found["cover"] = self._codes("cover", whole.unsqueeze(1), inputs.has_cover)
-        if "frames" in spaces and frames is not None:
-            pooled = masked_mean(frames.tokens, frames.mask)
-            found["frames"] = self._codes("frames", pooled.unsqueeze(1), frames.mask.any(1))
-        tokens = texts | {Modality.COVER: cover} | ({} if frames is None else {Modality.FRAMES: frames})
+        tokens = self._encode_texts(inputs) if asked & {"perception", "content"} else {}
+        if asked & {"cover", "perception", "content"}:
+            pictures = self._encode_covers(inputs)  # the whole, then its regions
+            tokens[Modality.COVER] = _Tokens(self.from_image(pictures.tokens), pictures.mask)
+            found["cover"] = self._codes("cover", pictures.tokens[:, :1], inputs.has_cover)
+        if asked & {"frames", EACH_FRAME, "content"}:
+            frames = self.frame(inputs.frames, inputs.has_frame, self._encode_picture)
+            tokens[Modality.FRAMES] = _Tokens(self.from_frame(frames.tokens), frames.mask)
+            pooled = masked_mean(frames.tokens, frames.mask).unsqueeze(1)
+            found["frames"] = self._codes("frames", pooled, frames.mask.any(1))
+            found[EACH_FRAME] = self._codes("frames", frames.tokens, frames.mask)
         for space in ("perception", "content"):
-            if space in spaces:
+            if space in asked:
                 found[space] = self._fuse(space, {m: tokens[m] for m in SPACES[space]})
-        return found
+        return {name: codes for name, codes in found.items() if name in asked}
 
     def _fuse(self, space: str, tokens: dict[Modality, _Tokens]) -> Codes:
         order = list(Modality)
@@ -97,31 +106,37 @@ class DocumentTower(nn.Module):
         return {modality: self._encode_text(inputs.texts[modality]) for modality in TEXTS}
 
     def _encode_text(self, text: TextInputs) -> _Tokens:
-        some = text.mask.any(1)
-        tokens = torch.zeros(*text.ids.shape, self.text.width, device=text.ids.device, dtype=self.text.position.dtype)
-        if some.any():  # only the texts that are there cost anything
-            tokens[some] = self.text(text.ids[some], text.mask[some]).to(tokens.dtype)
+        read = _at_least_one(text.mask.any(1))  # only the texts that are there cost anything
+        mask = text.mask[read]
+        mask[:, 0] |= ~mask.any(1)  # attention over nothing would be NaN
+        seen = self.text(text.ids[read], mask)
+        tokens = seen.new_zeros(*text.ids.shape, self.text.width)
+        tokens[read] = seen
         return _Tokens(tokens, text.mask)
 
-    def _encode_covers(self, inputs: DocumentInputs) -> tuple[_Tokens, Tensor]:
-        """Give the cover's tokens (the whole, then its regions) [B, 1 + grid², W], and the whole alone [B, W]."""
-        tokens = self._encode_pictures(inputs.cover, inputs.has_cover, self.cover_grid)
-        mask = inputs.has_cover.unsqueeze(1).expand(-1, tokens.shape[1])
-        return _Tokens(tokens, mask), tokens[:, 0]
+    def _encode_covers(self, inputs: DocumentInputs) -> _Tokens:
+        """Give the cover's tokens, the whole and then its regions: [B, 1 + grid², W of the picture tower]."""
+        read = _at_least_one(inputs.has_cover)
+        seen = self.image(inputs.cover[read])
+        parts = torch.cat([self.image.pool(seen).unsqueeze(1), self.image.grid(seen, self.cover_grid)], 1)
+        tokens = parts.new_zeros(len(read), *parts.shape[1:])
+        tokens[read] = parts
+        return _Tokens(tokens, inputs.has_cover.unsqueeze(1).expand(-1, tokens.shape[1]))
 
-    def _encode_frames(self, inputs: DocumentInputs) -> _Tokens:
-        each = self._encode_pictures(inputs.frames.flatten(0, 1), inputs.has_frame.flatten(), 0)
-        tokens = self.frame(each[:, 0].unflatten(0, inputs.has_frame.shape), inputs.has_frame)
-        return _Tokens(tokens, inputs.has_frame)
+    def _encode_picture(self, pixels: Tensor) -> Tensor:
+        """Give one vector a picture, [P, 3, S, S] to [P, W of the picture tower]."""
+        pooled: Tensor = self.image.pool(self.image(pixels))
+        return pooled
 
-    def _encode_pictures(self, pixels: Tensor, present: Tensor, grid: int) -> Tensor:
-        """Encode the pictures that are there: [P, 3, S, S] and [P] to [P, 1 + grid², W], zeros for the others."""
-        count = 1 + grid * grid
-        tokens = torch.zeros(len(pixels), count, self.text.width, device=pixels.device, dtype=self.text.position.dtype)
-        if present.any():
-            seen = self.image(pixels[present])
-            parts = [self.image.pool(seen).unsqueeze(1)]
-            if grid:
-                parts.append(self.image.grid(seen, grid))
-            tokens[present] = self.from_image(torch.cat(parts, 1)).to(tokens.dtype)
-        return tokens
+
+def _at_least_one(present: Tensor) -> Tensor:
+    """Say which rows are encoded: those that are there, or the first where none is, [B].
+
+    What is encoded for nothing is masked afterwards. A tower that one process left out and others did not would let
+    these wait for its gradients (or its parameters, where they are split) for ever.
+    """
+    if present.any() or not len(present):
+        return present
+    encoded = present.clone()
+    encoded[0] = True
+    return encoded

@@ -32,6 +32,13 @@ class TextInputs:
         """Move to a device."""
         return TextInputs(self.ids.to(device), self.mask.to(device))
 
+    def rows(self, start: int, stop: int) -> TextInputs:
+        """Give some of the texts."""
+        return TextInputs(self.ids[start:stop], self.mask[start:stop])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
 
 @dataclass(frozen=True, slots=True)
 class DocumentInputs:
@@ -59,6 +66,16 @@ class DocumentInputs:
             frames=self.frames.to(device),
             has_frame=self.has_frame.to(device),
             texts={modality: text.to(device) for modality, text in self.texts.items()},
+        )
+
+    def rows(self, start: int, stop: int) -> DocumentInputs:
+        """Give some of the videos."""
+        return DocumentInputs(
+            cover=self.cover[start:stop],
+            has_cover=self.has_cover[start:stop],
+            frames=self.frames[start:stop],
+            has_frame=self.has_frame[start:stop],
+            texts={modality: text.rows(start, stop) for modality, text in self.texts.items()},
         )
 
     def __len__(self) -> int:

@@ -34,21 +34,31 @@ class MatchModel(nn.Module):
         self.teacher = QueryTower(query.teacher.build(vocab_size), tuple(SPACES), settings.dim, query.pool)
         self.student = self.teacher.student(query.student_depth)
         if query.tie_embeddings:
-            self._tie()
+            self.tie()
         # shape [1], not []: sharding optimisers cannot split a parameter without dimensions
         start = -math.log(settings.first_temperature)
         self.log_scale = nn.ParameterDict({name: nn.Parameter(torch.full((1,), start)) for name in SPACES})
 
-    def _tie(self) -> None:
+    def tie(self) -> None:
         """Share token embeddings, and start from equal projections: equal words match before the first step."""
         self.document.text.embed = self.teacher.text.embed
-        for space in SPACES:
+        for space in ("perception", "content"):  # the spaces that read texts
             self.document.heads[space].load_state_dict(self.teacher.heads[space].state_dict())
+
+    def renew_student(self) -> None:
+        """Make the student anew from evenly spaced layers of the teacher as it is now (arXiv:1908.09355)."""
+        self.student = self.teacher.student(self.settings.query.student_depth)
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return self.document.text.position.device
+        return next(self.log_scale.parameters()).device
+
+    def set_checkpointing(self, on: bool) -> None:
+        """Recompute activations in the backward pass instead of keeping them."""
+        towers = (self.document.image, self.document.frame, self.document.text, self.teacher.text, self.student.text)
+        for tower in towers:
+            tower.set_checkpointing(on)
 
     def scale(self, space: str) -> Tensor:
         """Give what scores of a space are multiplied by in a loss (1 / temperature), [1]."""

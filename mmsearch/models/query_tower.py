@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmsearch.encoders import TextTower
 from mmsearch.nn import masked_mean
 
-Pool = Literal["mean", "first"]
+Pool = Literal["mean", "first", "last"]
 
 
 class QueryTower(nn.Module):
@@ -25,7 +25,8 @@ class QueryTower(nn.Module):
         text: the text tower.
         spaces: names of the spaces.
         dim: D.
-        pool: what stands for the whole query: the `mean` of its tokens, or the `first`, as BERT has it.
+        pool: what stands for the whole query: the `mean` of its tokens, the `first`, as BERT has it, or the `last` real
+            one, as CLIP has it.
     """
 
     def __init__(self, text: TextTower, spaces: Sequence[str], dim: int, pool: Pool = "mean") -> None:
@@ -35,10 +36,17 @@ class QueryTower(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor, spaces: Collection[str] | None = None) -> dict[str, Tensor]:
         """Give L2-normalised vectors by space: ids and mask [Q, L] to [Q, D] each. None = all spaces."""
-        tokens = self.text(ids, mask)
-        whole = masked_mean(tokens, mask) if self.pool == "mean" else tokens[:, 0]
+        whole = self._pooled(self.text(ids, mask), mask)
         wanted = self.heads.keys() if spaces is None else spaces
         return {name: F.normalize(self.heads[name](whole), dim=-1) for name in wanted}
+
+    def _pooled(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        if self.pool == "mean":
+            return masked_mean(tokens, mask)
+        if self.pool == "first":
+            return tokens[:, 0]
+        last = (mask.sum(1) - 1).clamp(min=0)
+        return tokens.gather(1, last.view(-1, 1, 1).expand(-1, 1, tokens.shape[2])).squeeze(1)
 
     def student(self, depth: int) -> QueryTower:
         """Give a shallower copy: `depth` evenly spaced layers (arXiv:1908.09355), the same heads to start from."""

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from mmsearch.config import Settings
 from mmsearch.data.images import Fit
 from mmsearch.data.prepare_settings import PrepareSettings
-from mmsearch.encoders import FrameTowerSettings, ImageTowerSettings, TextTowerSettings
+from mmsearch.encoders import (
+    FrameTowerSettings,
+    ImageTowerSettings,
+    PerFrameSettings,
+    TextTowerSettings,
+    TimmImageSettings,
+    TransformerTextSettings,
+)
 from mmsearch.errors import ConfigError
 from mmsearch.fusion import FusionTransformerSettings
 
@@ -36,12 +43,12 @@ class TextLengths(Settings):
 class DocumentTowerSettings(Settings):
     """What turns a video into codes."""
 
-    image: ImageTowerSettings = ImageTowerSettings()
+    image: ImageTowerSettings = TimmImageSettings()
     """Picture tower, shared by cover and frames."""
-    text: TextTowerSettings = TextTowerSettings(depth=2, max_length=96)
+    text: TextTowerSettings = TransformerTextSettings(depth=2, max_length=96)
     """Text tower of titles, accounts, recognised text and transcripts; its width is the width of the fusion."""
-    frames: FrameTowerSettings = FrameTowerSettings()
-    """Transformer over time."""
+    frames: FrameTowerSettings = PerFrameSettings()
+    """Frame tower: the picture tower for every frame and a transformer over time, or a tower over whole clips."""
     fusion: FusionTransformerSettings = FusionTransformerSettings()
     """Fusion of the perception domain, and another of the same sizes for the content domain."""
     cover_grid: int = Field(default=2, ge=1)
@@ -51,12 +58,12 @@ class DocumentTowerSettings(Settings):
 class QueryTowerSettings(Settings):
     """What turns a query into one vector a space."""
 
-    teacher: TextTowerSettings = TextTowerSettings()
+    teacher: TextTowerSettings = TransformerTextSettings()
     """The 12-layer tower, for training only."""
     student_depth: int = Field(default=3, ge=1)
     """Layers of the student that is served, taken evenly from the teacher."""
-    pool: Literal["mean", "first"] = "mean"
-    """What stands for the whole query: the mean of its tokens, or the first token (pretrained BERT towers)."""
+    pool: Literal["mean", "first", "last"] = "mean"
+    """What stands for a whole query: the mean of its tokens, the first (pretrained BERT towers) or the last (CLIP)."""
     tie_embeddings: bool = True
     """Let teacher and document text share token embeddings (they must have one width): words mean the same on both
     sides from the first step."""
@@ -83,31 +90,50 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _fits_together(self) -> ModelSettings:
         texts = self.lengths.model_dump()
-        if self.query.tie_embeddings and self.query.teacher.width != self.document.text.width:
+        teacher, text, frames = self.query.teacher, self.document.text, self.document.frames
+        # the sizes of a pretrained tower are None until `resolve` has read them from its folder
+        if self.query.tie_embeddings and None not in (teacher.width, text.width) and teacher.width != text.width:
             raise ValueError("tie_embeddings needs query.teacher.width equal to document.text.width")
-        if self.query.student_depth > self.query.teacher.depth:
+        if teacher.depth is not None and self.query.student_depth > teacher.depth:
             raise ValueError("query.student_depth is larger than query.teacher.depth")
-        if texts.pop("query") > self.query.teacher.max_length:
+        if teacher.max_length is not None and texts.pop("query") > teacher.max_length:
             raise ValueError("lengths.query is larger than query.teacher.max_length")
-        if max(texts.values()) > self.document.text.max_length:
+        texts.pop("query", None)
+        if text.max_length is not None and max(texts.values()) > text.max_length:
             raise ValueError("a text of lengths is longer than document.text.max_length")
-        if self.num_frames > self.document.frames.max_frames:
+        if isinstance(frames, PerFrameSettings) and self.num_frames > frames.max_frames:
             raise ValueError("num_frames is larger than document.frames.max_frames")
         return self
 
     @model_validator(mode="after")
-    def _heads_share_widths(self) -> ModelSettings:
-        document, teacher = self.document, self.query.teacher
-        fused = document.text.width  # the width of the fusion and of the frames over time as well
-        for name, count, width in (
-            ("document.text", document.text.heads, fused),
-            ("document.frames", document.frames.heads, fused),
-            ("document.fusion", document.fusion.heads, fused),
-            ("query.teacher", teacher.heads, teacher.width),
-        ):
-            if width % count:
+    def _heads_divide_widths(self) -> ModelSettings:
+        text, teacher, fusion = self.document.text, self.query.teacher, self.document.fusion
+        widths = [("document.fusion", fusion.heads, text.width)]  # the fusion has the text tower's width
+        widths += [
+            (name, tower.heads, tower.width)
+            for name, tower in (("document.text", text), ("query.teacher", teacher))
+            if isinstance(tower, TransformerTextSettings)
+        ]
+        for name, count, width in widths:
+            if width is not None and width % count:
                 raise ValueError(f"{name}.heads is {count}, which does not divide its width of {width}")
         return self
+
+    def resolve(self) -> ModelSettings:
+        """Give the settings with the architectures of pretrained folders filled in, so that the model can be built.
+
+        Raises:
+            ConfigError: a folder cannot be found, or the towers do not fit together.
+        """
+        document, query = self.document, self.query
+        found = self.model_dump()
+        found["document"]["image"] = _resolved(document.image).model_dump()
+        found["document"]["text"] = _resolved(document.text).model_dump()
+        found["query"]["teacher"] = _resolved(query.teacher).model_dump()
+        try:
+            return ModelSettings.model_validate(found)
+        except ValidationError as error:
+            raise ConfigError(f"model: {error.errors()[0]['msg']}") from error
 
     def check_prepared(self, prepared: PrepareSettings, corpus: Path | str) -> None:
         """Refuse a corpus whose pictures are not what the model reads.
@@ -122,6 +148,12 @@ class ModelSettings(Settings):
                 f"{corpus}: prepared with {_words(found)}; the model reads {_words(reads)}: prepare the corpus again "
                 "with these, or change model.document.image.image_size, model.num_frames and model.fit"
             )
+
+
+def _resolved(tower: Settings) -> Settings:
+    """Fill in the architecture, where it stands in a folder."""
+    resolve = getattr(tower, "resolve", None)
+    return tower if resolve is None else resolve()
 
 
 def _words(settings: Mapping[str, object]) -> str:

@@ -1,41 +1,30 @@
-"""What a stage learns: a task joins the model, a loss, and the data it needs.
+"""Pairs of a query and a video against the other videos of the global batch.
 
-Letters: B pairs, Q queries, R judged rows, D components.
+Letters: b pairs of this process, B pairs of all processes, D components, T frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from mmsearch.config import Settings
-from mmsearch.losses import embedding_distance, info_nce, pairwise_logistic
-from mmsearch.matching import Selection, paired_poly_scores, poly_scores
-from mmsearch.models.document import Codes
+from mmsearch.losses import info_nce_rows
+from mmsearch.matching import poly_scores
+from mmsearch.models.document import EACH_FRAME, Codes
 from mmsearch.models.inputs import DocumentInputs, TextInputs
 from mmsearch.models.match import MatchModel
-from training.augment import random_crop
-
-SpaceName = Literal["cover", "frames", "perception", "content"]
-
-
-class _TaskSettings(Settings):
-    spaces: list[SpaceName] = Field(default=["cover", "frames", "perception", "content"], min_length=1)
-    """Spaces that learn."""
-    selection: Selection = "max"
-    """How a query selects among the codes of a video in training; what is served is their mean."""
-    distil_weight: float = Field(default=1.0, ge=0)
-    """Weight of the distance between student and teacher."""
-    min_crop: float = Field(default=0.85, gt=0, le=1)
-    """Pictures are cropped at random to at least this share of their side; 1 = never."""
+from mmsearch.nn.distributed import world_size
+from training.representations import Representations
+from training.tasks.embedding import chunks_of, codes_of, embed, losses_of
+from training.tasks.settings import MatchingSettings, SpaceName
 
 
-class ContrastiveSettings(_TaskSettings):
+class ContrastiveSettings(MatchingSettings):
     """Pairs of a query and a video against the other videos of the batch."""
 
     type: Literal["contrastive"] = "contrastive"
@@ -44,23 +33,8 @@ class ContrastiveSettings(_TaskSettings):
     """`titles`: a video's own title is the query, and is hidden from the document tower. `clicks`: clicked videos."""
     satisfied_spaces: list[SpaceName] = ["frames", "content"]
     """With `clicks`, these learn only from clicks that satisfied (watch time, completion): the content domain."""
-
-
-class GradedSettings(_TaskSettings):
-    """Judged videos of one query against each other."""
-
-    type: Literal["graded"] = "graded"
-    """Names the task."""
-    videos_per_query: int = Field(default=8, ge=2)
-    """Judged videos drawn for each query of a batch."""
-
-
-class Batch(Protocol):
-    """What a step learns from: it knows its own losses."""
-
-    def losses(self, model: MatchModel) -> dict[str, Tensor]:
-        """Move to the model's device and give the losses of a step by name, `loss` their sum."""
-        ...
+    frame_weight: float = Field(default=0.0, ge=0)
+    """Weight of the query-frame terms: every single frame must be closer to its query than frames of other videos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,100 +43,89 @@ class PairBatch:
 
     Args:
         settings: of the task.
-        queries: B queries.
-        documents: B videos.
-        positives: True where a query and a video are known to belong together, [B, B].
-        satisfied: True where the pair may teach the content domain, [B].
+        names: what to call the pairs of this process in an error, b.
+        queries: b queries.
+        documents: b videos.
+        first: number of this process's first pair in the global batch.
+        to_videos: True where a query of this process and a video of any belong together, [b, B].
+        to_queries: True where a video of this process and a query of any belong together, [b, B].
+        satisfied: True where the pair may teach the content domain, of all processes, [B].
     """
 
     settings: ContrastiveSettings
+    names: Sequence[str]
     queries: TextInputs
     documents: DocumentInputs
-    positives: Tensor
+    first: int
+    to_videos: Tensor
+    to_queries: Tensor
     satisfied: Tensor
 
-    def losses(self, model: MatchModel) -> dict[str, Tensor]:
-        """Give the contrastive losses.
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def chunks(self, size: int | None) -> list[PairBatch]:
+        """Cut into batches to embed one after another."""
+        return [replace(self, queries=q, documents=d) for q, d in chunks_of(self.queries, self.documents, size)]
+
+    def embed(self, model: MatchModel) -> Representations:
+        """Give the representations of this process's pairs."""
+        each_frame = self.settings.frame_weight > 0 and "frames" in self.settings.spaces
+        return embed(model, self.queries, self.documents, self.settings, each_frame=each_frame)
+
+    def losses(self, model: MatchModel, own: Representations) -> dict[str, Tensor]:
+        """Give the contrastive losses of this process.
 
         For every space: InfoNCE(teacher, video) + InfoNCE(student, video) + distil_weight * ||student - teacher||^2;
-        the document tower learns from both towers at once.
+        the document tower learns from both query towers at once. Negatives are the videos (and queries) of all
+        processes; no process holds the square of the global batch.
         """
-        device, settings = model.device, self.settings
-        positives, satisfied = self.positives.to(device), self.satisfied.to(device)
+        everyone = own.gathered()
 
-        def matching(query: Tensor, codes: Codes, space: str) -> Tensor:
-            rows = satisfied if settings.pairs == "clicks" and space in settings.satisfied_spaces else None
-            logits = model.scale(space) * poly_scores(query, codes.codes, settings.selection)
-            return info_nce(logits, positives, rows=rows, columns=codes.present)
+        def matching(tower: str, space: str) -> Tensor:
+            codes = codes_of(everyone, space)
+            loss = self._info_nce(model, own, everyone, tower, space, codes)
+            if space == "frames" and self.settings.frame_weight > 0:
+                loss = loss + self.settings.frame_weight * self._each_frame(model, own, everyone, tower)
+            return loss
 
-        return _both_towers(model, self.queries, self.documents, settings, matching)
+        return losses_of(own, self.settings, matching)
 
+    def _each_frame(self, model: MatchModel, own: Representations, everyone: Representations, tower: str) -> Tensor:
+        """Average, over the places in time, InfoNCE between queries and the frames at that place."""
+        frames = codes_of(everyone, EACH_FRAME)
+        places = [Codes(frames.codes[:, t : t + 1], frames.present[:, t]) for t in range(frames.codes.shape[1])]
+        found = [self._info_nce(model, own, everyone, tower, "frames", one) for one in places]
+        return torch.stack(found).mean()
 
-@dataclass(frozen=True, slots=True)
-class GradedBatch:
-    """Judged rows.
+    def _info_nce(
+        self,
+        model: MatchModel,
+        own: Representations,
+        everyone: Representations,
+        tower: str,
+        space: str,
+        codes: Codes,
+    ) -> Tensor:
+        """Give world * (sum over this process's learned rows, both directions) / (2 * learned pairs of all)."""
+        query, queries = own.vectors[f"{tower}/{space}"], everyone.vectors[f"{tower}/{space}"]
+        here = slice(self.first, self.first + len(query))
+        scale, selection = model.scale(space), self.settings.selection
+        to_videos = scale * poly_scores(query, codes.codes, selection)  # [b, B]
+        if len(query) == len(queries):
+            to_queries = to_videos.T
+        else:
+            to_queries = scale * poly_scores(queries, codes.codes[here], selection).T  # [b, B]
+        partner = torch.arange(here.start, here.stop, device=query.device)
+        mine = torch.arange(len(queries), device=query.device) == partner.unsqueeze(1)
+        positives = self.to_videos.to(query.device), self.to_queries.to(query.device)
+        rows = info_nce_rows(to_videos, partner, (positives[0] | ~codes.present) & ~mine)
+        rows = rows + info_nce_rows(to_queries, partner, positives[1] & ~mine)
+        learned = codes.present & self._may_teach(space).to(query.device)
+        return world_size() * torch.where(learned[here], rows, 0.0).sum() / (2 * learned.sum().clamp(min=1))
 
-    Args:
-        settings: of the task.
-        queries: Q queries.
-        documents: R videos.
-        query_of: number of the query of each row, [R].
-        grades: [R].
-    """
-
-    settings: GradedSettings
-    queries: TextInputs
-    documents: DocumentInputs
-    query_of: Tensor
-    grades: Tensor
-
-    def losses(self, model: MatchModel) -> dict[str, Tensor]:
-        """Give, for every space, RankNet(teacher) + RankNet(student) + distil_weight * their distance."""
-        query_of, grades = self.query_of.to(model.device), self.grades.to(model.device)
-
-        def matching(query: Tensor, codes: Codes, space: str) -> Tensor:
-            own = paired_poly_scores(query[query_of], codes.codes, self.settings.selection)
-            seen = codes.present
-            return pairwise_logistic(model.scale(space) * own[seen], grades[seen], query_of[seen])
-
-        return _both_towers(model, self.queries, self.documents, self.settings, matching)
-
-
-Matching = Callable[[Tensor, Codes, str], Tensor]
-
-
-def _both_towers(
-    model: MatchModel,
-    queries: TextInputs,
-    documents: DocumentInputs,
-    settings: _TaskSettings,
-    matching: Matching,
-) -> dict[str, Tensor]:
-    """Let both query towers learn against one document tower, and the student follow the teacher, in every space."""
-    found = model.document(_augmented(documents.to(model.device), settings.min_crop), settings.spaces)
-    queries = queries.to(model.device)
-    teacher = model.teacher(queries.ids, queries.mask, settings.spaces)
-    student = model.student(queries.ids, queries.mask, settings.spaces)
-    losses: dict[str, Tensor] = {}
-    with torch.autocast(model.device.type, enabled=False):  # a cosine in bf16, times 100, would be coarse
-        for space, codes in found.items():
-            losses |= _of_space(space, teacher[space].float(), student[space].float(), codes, settings, matching)
-    return {"loss": torch.stack(list(losses.values())).sum(), **losses}
-
-
-def _of_space(
-    space: str, teacher: Tensor, student: Tensor, codes: Codes, settings: _TaskSettings, matching: Matching
-) -> dict[str, Tensor]:
-    codes = Codes(codes.codes.float(), codes.present)
-    return {
-        f"teacher/{space}": matching(teacher, codes, space),
-        f"student/{space}": matching(student, codes, space),
-        f"distil/{space}": settings.distil_weight * embedding_distance(student, teacher),
-    }
-
-
-def _augmented(documents: DocumentInputs, min_crop: float) -> DocumentInputs:
-    if min_crop >= 1:
-        return documents
-    frames = random_crop(documents.frames.flatten(0, 1), min_crop).view(documents.frames.shape)
-    return replace(documents, cover=random_crop(documents.cover, min_crop), frames=frames)
+    def _may_teach(self, space: str) -> Tensor:
+        settings = self.settings
+        if settings.pairs == "clicks" and space in settings.satisfied_spaces:
+            return self.satisfied
+        return torch.ones_like(self.satisfied)

@@ -15,7 +15,7 @@ CONFIGS = Path(__file__).parents[3] / "configs" / "train"
 
 
 def test_the_large_model_builds_with_the_sizes_it_names():
-    overrides = ["model.document.image.pretrained=false"]  # weights come from a cache or hub, which a test has not
+    overrides = ["model.document.image.weights=null"]  # weights come from a hub, which a test has not
     settings = load_settings(FitSettings, CONFIGS / "vit_l14_336.yaml", overrides).model
     with torch.device("meta"):
         model = MatchModel(settings, 32_000)

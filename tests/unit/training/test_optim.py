@@ -41,10 +41,11 @@ def test_restored_it_goes_on_bit_for_bit():
 
 
 def test_vectors_and_embeddings_are_not_decayed():
-    model = nn.ModuleDict({"embed": nn.Embedding(4, 3), "linear": nn.Linear(3, 2)})
-    decayed, kept = make_optimizer(model, OptimSettings(weight_decay=0.3)).param_groups
-    assert [tuple(p.shape) for p in decayed["params"]] == [(2, 3)]
-    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.3, 0.0)
+    patches = nn.ModuleDict({"proj": nn.Conv2d(3, 5, 2)})
+    model = nn.ModuleDict({"embed": nn.Embedding(4, 3), "linear": nn.Linear(3, 2), "patch_embed": patches})
+    groups = make_optimizer(model, OptimSettings(weight_decay=0.3)).param_groups
+    by_decay = {group["weight_decay"]: [tuple(p.shape) for p in group["params"]] for group in groups}
+    assert by_decay == {0.0: [(4, 3), (2,), (5,)], 0.3: [(2, 3), (5, 3, 2, 2)]}
 
 
 def test_a_foreign_state_is_refused():

@@ -8,7 +8,9 @@ from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.models import MatchModel, ModelSettings
 from mmsearch.models.inputs import InputMaker
 from mmsearch.text import Tokenizer
+from training.augment import AugmentSettings
 from training.batches import GradedBatches, PairBatches, made_ahead
+from training.learner import ChunkedLearner
 from training.pairs import Judged, Pairs
 from training.tasks import ContrastiveSettings, GradedSettings
 
@@ -26,7 +28,13 @@ def pair_batch(parts, satisfied, **settings):
     corpus, maker, _ = parts
     rows = np.array([1, 2, 3, 4, 6, 7])
     pairs = Pairs([f"query {n}" for n in range(6)], np.arange(6), rows, np.array(satisfied), False)
-    return PairBatches(corpus, pairs, maker, ContrastiveSettings(min_crop=1, **settings), batch_size=6, seed=0)(0)
+    return PairBatches(
+        corpus, pairs, maker, ContrastiveSettings(augment=AugmentSettings(), **settings), batch_size=6, seed=0
+    )(0)
+
+
+def losses_of(batch, model):
+    return ChunkedLearner(model)(batch)
 
 
 def gradients(model, loss):
@@ -36,17 +44,17 @@ def gradients(model, loss):
 
 
 def test_the_loss_is_the_sum_of_its_parts(parts):
-    losses = pair_batch(parts, [True] * 6).losses(parts[2].eval())
+    losses = losses_of(pair_batch(parts, [True] * 6), parts[2].eval())
     spaces = ("cover", "frames", "perception", "content")
     assert set(losses) == {"loss"} | {f"{what}/{s}" for what in ("teacher", "student", "distil") for s in spaces}
     torch.testing.assert_close(losses["loss"], sum(v for k, v in losses.items() if k != "loss"))
 
 
 def test_clicks_that_did_not_satisfy_teach_perception_alone(parts):
-    losses = pair_batch(parts, [False] * 6).losses(parts[2].eval())
+    losses = losses_of(pair_batch(parts, [False] * 6), parts[2].eval())
     assert losses["teacher/content"].item() == losses["student/frames"].item() == 0
     assert losses["teacher/perception"].item() > 0
-    titles = pair_batch(parts, [False] * 6, pairs="titles").losses(parts[2])
+    titles = losses_of(pair_batch(parts, [False] * 6, pairs="titles"), parts[2])
     assert titles["teacher/content"].item() > 0
 
 
@@ -54,7 +62,7 @@ def test_the_distance_moves_the_student_alone(parts):
     model = parts[2].eval()
     with torch.no_grad():
         model.student.heads["cover"].weight.add_(0.1)
-    moved = gradients(model, pair_batch(parts, [True] * 6).losses(model)["distil/cover"])
+    moved = gradients(model, losses_of(pair_batch(parts, [True] * 6), model)["distil/cover"])
     assert moved
     assert all(name.startswith("student.") for name in moved)
 
@@ -62,7 +70,7 @@ def test_the_distance_moves_the_student_alone(parts):
 def test_both_towers_move_the_document_tower(parts):
     model = parts[2].eval()
     for tower in ("teacher", "student"):
-        moved = gradients(model, pair_batch(parts, [True] * 6).losses(model)[f"{tower}/content"])
+        moved = gradients(model, losses_of(pair_batch(parts, [True] * 6), model)[f"{tower}/content"])
         assert any(name.startswith("document.fusions.content") for name in moved)
         other = {"teacher": "student", "student": "teacher"}[tower]
         assert not any(name.startswith(f"{other}.") and "embed" not in name for name in moved)
@@ -74,7 +82,7 @@ def test_a_scale_beyond_its_bound_comes_back(parts):
         model.log_scale["cover"].fill_(9.0)
     model.bound_scales()
     assert model.scale("cover").item() == pytest.approx(100)
-    assert "log_scale.cover" in gradients(model, pair_batch(parts, [True] * 6).losses(model)["teacher/cover"])
+    assert "log_scale.cover" in gradients(model, losses_of(pair_batch(parts, [True] * 6), model)["teacher/cover"])
     with torch.no_grad():
         model.log_scale["cover"].fill_(2.0)
     model.bound_scales()
@@ -83,7 +91,7 @@ def test_a_scale_beyond_its_bound_comes_back(parts):
 
 def test_only_the_spaces_of_a_stage_learn(parts):
     model = parts[2].eval()
-    moved = gradients(model, pair_batch(parts, [True] * 6, spaces=["cover"]).losses(model)["loss"])
+    moved = gradients(model, losses_of(pair_batch(parts, [True] * 6, spaces=["cover"]), model)["loss"])
     assert "document.heads.cover.weight" in moved
     assert not any("fusions" in name or "heads.content" in name for name in moved)
 
@@ -91,11 +99,13 @@ def test_only_the_spaces_of_a_stage_learn(parts):
 def test_graded_batches_draw_the_judged_videos_of_their_queries(parts):
     corpus, maker, model = parts
     judged = Judged(["a", "b", "c"], [np.arange(8), np.arange(8, 10), np.arange(4)], [np.arange(8), *[np.ones(4)] * 2])
-    batches = GradedBatches(corpus, judged, maker, GradedSettings(videos_per_query=3, min_crop=1), batch_size=3, seed=0)
+    batches = GradedBatches(
+        corpus, judged, maker, GradedSettings(videos_per_query=3, augment=AugmentSettings()), batch_size=3, seed=0
+    )
     batch = batches(0)
     assert torch.bincount(batch.query_of).tolist().count(3) == 2  # one query has two judged videos only
     assert len(batch.documents) == len(batch.grades) == 8
-    assert batch.losses(model.eval())["loss"].isfinite()
+    assert losses_of(batch, model.eval())["loss"].isfinite()
 
 
 def test_batches_made_ahead_come_in_order_and_raise_what_was_raised():

@@ -1,0 +1,38 @@
+"""The corpora of a run: opened, or prepared first from a table into the folder of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmsearch.data.prepare import prepare
+from mmsearch.data.prepared import PreparedCorpus
+from mmsearch.nn.distributed import barrier, rank
+from training.config import FitSettings
+from training.paths import RunPaths
+
+
+def open_corpora(settings: FitSettings, paths: RunPaths) -> tuple[PreparedCorpus, PreparedCorpus | None]:
+    """Give the corpus to learn from, and that of validation by pairs.
+
+    Raises:
+        ConfigError: a corpus was prepared with other pictures than the model reads.
+        DataError: a table cannot be read.
+    """
+    data = settings.data
+    corpus = _open(settings, data.corpus, data.videos, paths.folder / "corpus")
+    if data.val_interactions is None:
+        return corpus, None
+    return corpus, _open(settings, data.val_corpus, data.val_videos, paths.folder / "val_corpus")
+
+
+def _open(settings: FitSettings, given: Path | None, table: Path | None, made: Path) -> PreparedCorpus:
+    data = settings.data
+    folder = made if given is None else data.path(given)
+    if given is None and table is not None:
+        settings.model.check_prepared(data.prepare, "data.prepare")
+        if rank() == 0:  # does nothing where it is done already
+            prepare(data.path(table), folder, data.prepare)
+        barrier()
+    corpus = PreparedCorpus.open(folder)
+    settings.model.check_prepared(corpus.settings, folder)
+    return corpus

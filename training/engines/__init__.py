@@ -1,0 +1,1 @@
+"""What moves the parameters: plain PyTorch in one or many processes, or DeepSpeed."""

@@ -1,0 +1,56 @@
+"""What a stage trains and what it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from torch import nn
+
+from mmsearch.errors import ConfigError
+from training.learner import Learner
+
+
+class Freezing:
+    """Parameters that a stage does not train; their modules also stay in eval mode (no dropout, fixed statistics).
+
+    Args:
+        learner: what is trained. All its parameters are made trainable first.
+        train: beginnings of the names of what is trained; empty = all.
+        freeze: beginnings of the names of what is not.
+
+    Raises:
+        ConfigError: no parameter's name begins so.
+    """
+
+    def __init__(self, learner: Learner, train: Sequence[str], freeze: Sequence[str]) -> None:
+        self._learner = learner
+        names = [name for name, _ in learner.model.named_parameters(remove_duplicate=False)]
+        for prefix in (*train, *freeze):
+            _check(prefix, names)
+        learner.requires_grad_(True)
+        for name, parameter in learner.model.named_parameters():
+            kept = not train or name.startswith(tuple(train))
+            parameter.requires_grad_(kept and not (freeze and name.startswith(tuple(freeze))))
+        self._still = [module for module in learner.modules() if _is_still(module)]
+
+    def train_mode(self) -> None:
+        """Put what is trained into training mode, and what is frozen into eval mode."""
+        self._learner.train()
+        for module in self._still:
+            module.eval()
+
+
+def _is_still(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(p.requires_grad for p in parameters)
+
+
+def _check(prefix: str, names: Sequence[str]) -> None:
+    if any(name.startswith(prefix) for name in names):
+        return
+    depth = prefix.count(".") + 1
+    known = sorted({".".join(name.split(".")[:depth]) for name in names})
+    near = get_close_matches(prefix, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known[:12])}"
+    raise ConfigError(f"train/freeze: no parameter's name begins with '{prefix}'; {hint}")

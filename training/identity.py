@@ -1,0 +1,94 @@
+"""Which run a folder holds: hashes of everything that decides the result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmsearch.data.formats import check_readable
+from mmsearch.data.prepared import PreparedCorpus
+from mmsearch.errors import ConfigError, CorruptIndexError
+from mmsearch.files import hash_bytes, hash_file, read_json
+from training.config import FitSettings, StageSettings
+from training.loop import Figures
+from training.paths import RunPaths
+
+#: Settings of a run that do not decide what it comes to (on a CPU), so that they may change when it goes on.
+_FREE = ("dir", "save_every", "log_every", "tensorboard", "peak_tflops", "engine", "device", "activation_checkpointing")
+
+
+def run_hash_of(settings: FitSettings, corpus: PreparedCorpus, val_corpus: PreparedCorpus | None) -> str:
+    """Hash what decides the result: settings, but for where and how it runs, and all data."""
+    dump = settings.model_dump(mode="json")
+    for name in _FREE:
+        del dump["run"][name]
+    for stage in dump["stages"]:
+        del stage["chunk_size"]
+    if settings.run.keep == "last" and all(stage.patience is None for stage in settings.stages):
+        del dump["run"]["validate_every"]
+    hashes = [hash_file(path).encode() for path in _files(settings)]
+    hashes += [one.content_hash.encode() for one in (corpus, val_corpus) if one is not None]
+    tokenizer = settings.tokenizer.load()
+    if tokenizer is not None:
+        hashes.append(tokenizer.to_bytes())
+    return hash_bytes(json.dumps(dump, sort_keys=True).encode(), *hashes)
+
+
+def stage_record(settings: FitSettings, number: int, before: Figures) -> dict[str, Any]:
+    """Give what lineage tells of a stage that begins: what it is made of, and the figures before it."""
+    stages = settings.all_stages
+    stage = stages[number]
+    return {
+        "name": stage.name,
+        "settings": stage.model_dump(mode="json"),
+        "settings_hash": hash_bytes(json.dumps(stage.model_dump(mode="json"), sort_keys=True).encode()),
+        "data": {path.name: hash_file(path) for path in _files_of(settings, stage)},
+        "parent": _parent(stages, number),
+        "before": before,
+    }
+
+
+def _parent(stages: list[StageSettings], number: int) -> dict[str, Any]:
+    start = stages[number].start_from
+    found: dict[str, Any] = {"stage": stages[number - 1].name} if number else {"weights": "random or pretrained"}
+    if start is not None:
+        path = start.run / "model.safetensors" if start.run.is_dir() else start.run
+        found |= {"run": str(start.run), "parts": start.parts, "hash": hash_file(path) if path.is_file() else None}
+    return found
+
+
+def _files(settings: FitSettings) -> list[Path]:
+    data = settings.data
+    named = [data.interactions, data.judgments, data.val_judgments, data.val_interactions, data.videos, *data.holdout]
+    named += [path for stage in settings.stages for path in (stage.data.interactions, stage.data.judgments)]
+    files = [data.path(path) for path in named if path is not None]
+    for path in files:
+        check_readable(path)
+    return files
+
+
+def _files_of(settings: FitSettings, stage: StageSettings) -> list[Path]:
+    data = settings.data
+    logs = stage.data.interactions or data.interactions
+    grades = stage.data.judgments or data.judgments
+    named = {"contrastive": logs if getattr(stage.task, "pairs", "") == "clicks" else None, "graded": grades}
+    path = named.get(stage.task.type)
+    return [] if path is None else [data.path(path)]
+
+
+def has_ended(paths: RunPaths, run_hash: str) -> bool:
+    """Tell whether the folder holds this run, finished.
+
+    Raises:
+        ConfigError: it holds another finished run.
+        CorruptIndexError: it cannot be told.
+    """
+    if not paths.fingerprints.is_file():
+        return False
+    record = read_json(paths.fingerprints)
+    if not isinstance(record, dict):
+        raise CorruptIndexError(f"{paths.fingerprints}: is not what a finished run writes; remove it to finish again")
+    if record.get("run_hash") != run_hash:
+        raise ConfigError(f"{paths.folder}: holds a finished run with other settings or data; give another run.dir")
+    return True

@@ -1,0 +1,40 @@
+"""What to tell when a gradient is not a finite number: which videos and queries the batch held."""
+
+from __future__ import annotations
+
+import torch
+
+from mmsearch.errors import DataError
+from mmsearch.files import write_json
+from mmsearch.nn.distributed import rank
+from training.learner import Batch, ChunkedLearner, Learner
+from training.paths import RunPaths
+from training.representations import Representations
+
+_TOLD = 5
+
+
+def explain(learner: Learner, batch: Batch, stage: str, step: int, paths: RunPaths) -> DataError:
+    """Give the error, and write all names of the batch into `bad_batch-RANK.json` of the run."""
+    suspects = _suspects(learner, batch)
+    path = paths.bad_batch(rank())
+    write_json(path, {"stage": stage, "step": step, "suspects": suspects, "batch": list(batch.names)})
+    told = ", ".join((suspects or list(batch.names))[:_TOLD])
+    what = "vectors that are no numbers come from" if suspects else "the batch begins with"
+    return DataError(
+        f"stage '{stage}', step {step}: the loss or its gradient is not finite; {what} {told} (all names: {path}). "
+        "Look at these first; else lower optim.lr. The last checkpoint is whole"
+    )
+
+
+@torch.no_grad()
+def _suspects(learner: Learner, batch: Batch) -> list[str]:
+    """Give the names whose vectors are not finite, where the learner has vectors."""
+    if not isinstance(learner, ChunkedLearner):
+        return []
+    given = learner(batch, embed_only=True)
+    bad = torch.zeros(len(batch.names), dtype=torch.bool)
+    for vectors in given.vectors.values() if isinstance(given, Representations) else ():
+        if len(vectors) == len(bad):  # of graded rows, queries are fewer than names
+            bad |= ~vectors.flatten(1).isfinite().all(1).cpu()
+    return [name for name, found in zip(batch.names, bad.tolist(), strict=True) if found]

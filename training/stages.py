@@ -1,0 +1,146 @@
+"""From settings to stages that can run: their data, their batches, their validation."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from mmsearch.data.interactions import click_pairs
+from mmsearch.data.prepared import PreparedCorpus
+from mmsearch.data.tables import read_interactions, read_judgments
+from mmsearch.errors import ConfigError, DataError
+from mmsearch.models.document import SPACES
+from mmsearch.models.inputs import InputMaker
+from mmsearch.models.match import MatchModel
+from mmsearch.nn.distributed import rank, world_size
+from training.batches import GradedBatches, PairBatches, PictureBatches, Share
+from training.config import FitSettings, StageSettings
+from training.learner import Batch, ChunkedLearner, Learner
+from training.loop import Figures
+from training.masked_validation import MaskedValidation
+from training.pairs import clicked_pairs, held_out, judged_rows, picture_rows, title_pairs
+from training.paths import RunPaths
+from training.retrieval import PairValidation
+from training.tasks import GradedSettings, MaskedLearner, MaskedSettings
+from training.validation import Validation
+
+Batches = Callable[[int], Batch]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What all stages of a run draw from.
+
+    Args:
+        settings: of the run.
+        corpus: the prepared corpus.
+        val_corpus: the corpus for validation by pairs; None = none.
+        maker: of tensors.
+        paths: of the run.
+    """
+
+    settings: FitSettings
+    corpus: PreparedCorpus
+    val_corpus: PreparedCorpus | None
+    maker: InputMaker
+    paths: RunPaths
+
+    def batches(self, number: int) -> Batches:
+        """Give the batches of a stage, with the steps of an earlier stage that it replays.
+
+        Raises:
+            ConfigError: the stage needs data that the settings do not name.
+            DataError: there is nothing to learn from.
+        """
+        stages = self.settings.all_stages
+        stage = stages[number]
+        own = self._batches(stage, number, stage.batch_size)
+        if stage.replay is None:
+            return own
+        earlier = next(i for i, other in enumerate(stages) if other.name == stage.replay.stage)
+        return Mixed(own, self._batches(stages[earlier], number, stage.batch_size), stage.replay.share)
+
+    def _batches(self, stage: StageSettings, number: int, batch_size: int) -> Batches:
+        seed, share = self.settings.run.seed * 1000 + number, Share(rank(), world_size())
+        task, corpus, maker = stage.task, self.corpus, self.maker
+        data = self.settings.data.model_copy(update=stage.data.model_dump(exclude_none=True))
+        excluded = held_out(data)
+        if isinstance(task, MaskedSettings):
+            rows = picture_rows(corpus, task.sources, excluded)
+            _log.info("stage '%s': %d videos with pictures", stage.name, len(rows))
+            return PictureBatches(corpus, rows, maker, task, batch_size=batch_size, seed=seed, share=share)
+        if isinstance(task, GradedSettings):
+            if data.judgments is None:
+                raise ConfigError(f"stage '{stage.name}' learns from grades: give data.judgments")
+            rows_of = judged_rows(corpus, read_judgments(data.path(data.judgments)), data.aspect, excluded)
+            return GradedBatches(corpus, rows_of, maker, task, batch_size=batch_size, seed=seed, share=share)
+        titles = task.pairs == "titles"
+        pairs = title_pairs(corpus, excluded) if titles else clicked_pairs(corpus, data, excluded)
+        if not len(pairs.row_of):
+            raise DataError(f"stage '{stage.name}': no {task.pairs[:-1]} names a video of the corpus that may be used")
+        _log.info("stage '%s': %d pairs, %d queries", stage.name, len(pairs.row_of), len(pairs.queries))
+        return PairBatches(corpus, pairs, maker, task, batch_size=batch_size, seed=seed, share=share)
+
+    def learner(self, model: MatchModel, stage: StageSettings) -> Learner:
+        """Give the model with what the task of a stage adds to it."""
+        precision = self.settings.run.precision
+        if isinstance(stage.task, MaskedSettings):
+            return MaskedLearner(model, stage.task, precision)
+        return ChunkedLearner(model, precision)
+
+    def validation(self, stage: StageSettings) -> Callable[[Learner, int], Figures]:
+        """Give what validates a learner after so many steps: rebuilt pictures, or figures of ranking."""
+        if isinstance(stage.task, MaskedSettings):
+            corpus = self.val_corpus or _another(self.corpus)
+            rows = picture_rows(corpus, stage.task.sources, set())
+            return MaskedValidation(corpus, rows, self.maker, stage.task, self.paths)
+        return lambda learner, _: {kind: f for one in self._rankings for kind, f in one(learner.model).items()}
+
+    @cached_property
+    def _rankings(self) -> list[Validation | PairValidation]:
+        """What ranks held-out judgments and pairs. Corpora of its own: batches are made from the other in a thread."""
+        data, maker = self.settings.data, self.maker
+        found: list[Validation | PairValidation] = []
+        if data.val_judgments is not None:
+            corpus = _another(self.corpus)
+            judgments = read_judgments(data.path(data.val_judgments))
+            found.append(Validation(corpus, judged_rows(corpus, judgments, data.aspect, set()), maker))
+        if data.val_interactions is not None and self.val_corpus is not None:
+            pairs = click_pairs(list(read_interactions(data.path(data.val_interactions))))
+            found.append(PairValidation(self.val_corpus, pairs, maker))
+        return found
+
+    def select(self, stage: StageSettings) -> str:
+        """Name the figure by which the best weights of a stage are kept."""
+        if isinstance(stage.task, MaskedSettings):
+            return ""
+        wanted, trained = self.settings.run.select, [space for space in SPACES if space in stage.task.spaces]
+        space = wanted if wanted in trained else trained[-1]
+        return f"{stage.task.towers[-1]}/{space}"
+
+
+class Mixed:
+    """Batches of a stage, with a share of the steps taken from an earlier one, evenly spread.
+
+    Args:
+        own: batches of the stage.
+        replayed: batches of the earlier stage.
+        share: of the steps, in (0, 1).
+    """
+
+    def __init__(self, own: Batches, replayed: Batches, share: float) -> None:
+        self._own, self._replayed, self._share = own, replayed, share
+
+    def __call__(self, step: int) -> Batch:
+        """Give the batch of a step; each kind is counted by itself, so that none of its batches is passed over."""
+        before, after = math.floor(step * self._share), math.floor((step + 1) * self._share)
+        return self._replayed(before) if after > before else self._own(step - before)
+
+
+def _another(corpus: PreparedCorpus) -> PreparedCorpus:
+    return PreparedCorpus.open(corpus.folder)
