@@ -88,12 +88,14 @@ def run_all(runs: Sequence[Run], config: Path, overrides: Sequence[str], *, jobs
     failures = []
     with ThreadPoolExecutor(jobs) as pool, progress("compare", len(runs), unit="runs") as bar:
         try:
-            for future in as_completed([pool.submit(processes.fit, run) for run in runs]):
+            submitted = [pool.submit(processes.fit, run) for run in runs]
+            for number, future in enumerate(as_completed(submitted), start=1):
                 failure = future.result()
                 bar.advance()
                 if failure is not None:
                     failures.append(failure)
                     _report(failure)
+                _log.info("%d of %d runs are over", number, len(runs))
         except BaseException:  # an interrupt: no process is left behind
             pool.shutdown(wait=False, cancel_futures=True)
             processes.stop()
