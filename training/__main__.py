@@ -16,8 +16,13 @@ app = typer.Typer(name="python -m training", no_args_is_help=True, pretty_except
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug messages.")] = False,
+    local_rank: Annotated[int, typer.Option("--local_rank", "--local-rank", hidden=True)] = 0,
 ) -> None:
-    """Train match models: document towers, and teacher and student query towers together."""
+    """Train match models: document towers, and teacher and student query towers together.
+
+    On many GPUs: `torchrun --nproc_per_node 8 -m training fit CONFIG`, or `deepspeed --module training fit CONFIG`.
+    """
+    del local_rank  # the deepspeed launcher gives it; the environment says the same
     logs.set_up(verbose=debug)
 
 
@@ -34,6 +39,53 @@ def fit(
     from training.fit import fit as run_fit
 
     print(run_fit(load_settings(FitSettings, config, overrides or [])))
+
+
+@app.command(
+    epilog="Example: python -m training compare configs/train/photos.yaml --vary distillation=joint,two_stage "
+    "--seeds 3 --metric student/cover data.root=photos"
+)
+def compare(
+    config: Annotated[Path, typer.Argument(help="Settings of the run, a YAML file.")],
+    vary: Annotated[list[str], typer.Option(help="A setting and its values: KEY=A,B,C. Repeat it for combinations.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings of all runs as dotted.key=value.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant, with seeds from 0.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs and tables; default: beside run.dir.")] = None,
+    metric: Annotated[str, typer.Option(help="Validation figure that is told first.")] = "student/content",
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+) -> None:
+    """Train variants of a run side by side over several seeds; write means, intervals and paired tests."""
+    from training.compare import compare as run_compare
+
+    comparison = run_compare(
+        config, vary, num_seeds=seeds, out=out, metric=metric, overrides=overrides or [], jobs=jobs
+    )
+    comparison.show()
+    comparison.check_complete()
+
+
+@app.command(epilog="Example: python -m training export runs/large/model --out runs/large/at-20000 --step 20000")
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
+    out: Annotated[Path, typer.Option(help="Model folder to write.")],
+    step: Annotated[int | None, typer.Option(help="Which checkpoint; default: the newest.")] = None,
+    best: Annotated[bool, typer.Option("--best", help="The best weights of the stage under way instead.")] = False,
+) -> None:
+    """Make a model folder of a checkpoint: one safetensors file, whatever engine and number of processes wrote it."""
+    from training.export import export as run_export
+
+    print(run_export(run, out, step=step, best=best))
+
+
+@app.command(epilog="Example: python -m training convert pytorch_model.bin chinese-clip/model.safetensors")
+def convert(
+    pickle: Annotated[Path, typer.Argument(help="Weights as PyTorch pickled them: .bin, .pt, .pth, .ckpt.")],
+    out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+) -> None:
+    """Write pickled weights as safetensors, which cannot run code. Only tensors are read (torch's weights_only)."""
+    from mmsearch.encoders.weights import convert as run_convert
+
+    print(f"{run_convert(pickle, out)} tensors: {out}")
 
 
 @app.command(

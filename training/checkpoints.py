@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -80,20 +81,19 @@ def _write(beside: Path, files: Mapping[str, Mapping[str, Tensor]], position: Po
     fsync_folder(beside)
 
 
-def save_best(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write the best weights of the stage so far in place of those before."""
+def save_best(folder: Path, weights: Mapping[str, Tensor], figures: Mapping[str, Any]) -> None:
+    """Write the best weights of the stage so far, and their validation figures, in place of those before."""
     (folder / "best").mkdir(parents=True, exist_ok=True)
     with disk_errors_told(folder), replacing(folder / "best" / "model.safetensors") as beside:
         require("safetensors.torch", extra="train").save_file(dict(weights), str(beside))
+    write_json(folder / "best" / "figures.json", figures)
 
 
-def read_best(folder: Path) -> dict[str, Tensor]:
-    """Give the best weights of the stage.
-
-    Raises:
-        CorruptIndexError: they cannot be read.
-    """
-    return read_tensors(folder / "best", "model")
+def read_best_figures(folder: Path) -> dict[str, Any]:
+    """Give the validation figures of the best weights; empty where a killed run wrote the weights alone."""
+    path = folder / "best" / "figures.json"
+    found = read_json(path) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}
 
 
 def latest_checkpoint(folder: Path, run_hash: str) -> tuple[Path, Position] | None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_interactions, read_judgments
 from mmsearch.files import hash_bytes, sole_writer, write_bytes, write_json
-from mmsearch.models.checkpoint import save_model
+from mmsearch.models.checkpoint import save_model, write_model_config
 from mmsearch.models.fingerprints import model_spaces
 from mmsearch.models.inputs import InputMaker
 from mmsearch.models.match import MatchModel
@@ -33,7 +33,7 @@ from training.lineage import Lineage
 from training.loop import Figures, Stage, StageLoop
 from training.paths import RunPaths
 from training.processes import together
-from training.stages import Sources
+from training.stages import Sources, trained_spaces
 from training.tasks import MaskedSettings
 from training.tracking import Tracker
 from training.weights import put_weights, unique_tensors
@@ -96,6 +96,7 @@ class _Run:
         maker = InputMaker(settings.model, tokenizer)
         if rank() == 0:
             write_bytes(paths.config, _as_yaml(settings))
+            write_model_config(paths.folder, settings.model, trained_spaces(settings), tokenizer)
         barrier()
         self._run_hash, self._tokenizer = run_hash, tokenizer
         self._sources = Sources(settings, corpus, val_corpus, maker, paths)
@@ -174,8 +175,7 @@ class _Run:
         """Give the model as a stage starts with it; one that goes on from a checkpoint gets its weights later."""
         settings = self._settings
         torch.manual_seed(settings.run.seed)
-        trained = {space for one in settings.all_stages for space in one.task.spaces}
-        model = MatchModel(settings.model, self._tokenizer.vocab_size, trained)
+        model = MatchModel(settings.model, self._tokenizer.vocab_size, trained_spaces(settings))
         if fresh and before is not None:
             put_weights(model, before.weights)
         elif fresh:
@@ -188,8 +188,7 @@ class _Run:
 
     def _finish(self, outcome: _Outcome) -> None:
         settings, folder = self._settings, self._paths.folder
-        trained = {space for one in settings.all_stages for space in one.task.spaces}
-        model = MatchModel(settings.model, self._tokenizer.vocab_size, trained)
+        model = MatchModel(settings.model, self._tokenizer.vocab_size, trained_spaces(settings))
         put_weights(model, outcome.weights)
         save_model(folder, model, self._tokenizer)
         spaces = {space.name: space.fingerprint for space in model_spaces(model, self._tokenizer)}

@@ -15,7 +15,7 @@ from mmsearch.models.match import MatchModel
 from mmsearch.nn.distributed import barrier, rank, world_size
 from training.averaging import Average
 from training.batches import made_ahead
-from training.checkpoints import Position, read_tensors, save_best, save_checkpoint
+from training.checkpoints import Position, read_best_figures, read_tensors, save_best, save_checkpoint
 from training.config import RunSettings, StageSettings
 from training.engines.base import Engine
 from training.freezing import Freezing
@@ -83,7 +83,7 @@ class StageLoop:
         self._average = None if run.ema_decay is None else Average(engine.learner, run.ema_decay)
         self._best: float | None = None
         self._since_best = 0
-        self._last: Figures = {}
+        self._left: Figures = {}  # of the weights that would be left now
 
     def resume(self, checkpoint: str, position: Position) -> None:
         """Put back what a checkpoint of this stage holds."""
@@ -92,6 +92,8 @@ class StageLoop:
         if self._average is not None:
             self._average.load(read_tensors(folder, "average"))
         self._best, self._since_best = position.best, position.since_best
+        if self._best is not None:
+            self._left = read_best_figures(self._paths.checkpoints)
 
     def run(self, start: int) -> tuple[dict[str, Tensor], Figures]:
         """Train from step `start` to the end, and leave a checkpoint of what the stage leaves.
@@ -151,17 +153,20 @@ class StageLoop:
             self._freezing.train_mode()
             if not found:
                 return False
-            self._last = found
-            self._tracker.append("validation", settings.name, self._stage.steps_before + done, found)
             figure = selected(found, self._stage.select)
-            if figure is not None and (self._best is None or figure > self._best):
+            is_best = figure is not None and (self._best is None or figure > self._best)
+            if is_best:
                 self._best, self._since_best = figure, 0
                 if self._average is not None:
                     weights = self._engine.weights()
                 if rank() == 0:
-                    save_best(self._paths.checkpoints, weights)
+                    save_best(self._paths.checkpoints, weights, found)
             else:
                 self._since_best += 1
+            if is_best or self._run.keep == "last" or self._best is None:
+                self._left = found
+            told = {**found, "best": True} if is_best and self._run.keep == "best" else found
+            self._tracker.append("validation", settings.name, self._stage.steps_before + done, told)
         _log.info("%s, step %d of %d: %s", settings.name, done, settings.steps, _words(found))
         return settings.patience is not None and self._since_best >= settings.patience
 
@@ -181,7 +186,7 @@ class StageLoop:
                 weights = {name: tensor.clone() for name, tensor in self._engine.weights().items()}
         if rank() == 0:
             save_checkpoint(self._paths.checkpoints, {"model": weights}, self._position(done, ended=True))
-        return weights, self._last
+        return weights, self._left
 
     def _position(self, done: int, *, ended: bool = False) -> Position:
         stage = self._stage

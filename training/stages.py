@@ -142,5 +142,11 @@ class Mixed:
         return self._replayed(before) if after > before else self._own(step - before)
 
 
+def trained_spaces(settings: FitSettings) -> tuple[str, ...]:
+    """Give the spaces that any stage of a run trains."""
+    named = {space for stage in settings.all_stages for space in stage.task.spaces}
+    return tuple(space for space in SPACES if space in named)
+
+
 def _another(corpus: PreparedCorpus) -> PreparedCorpus:
     return PreparedCorpus.open(corpus.folder)

@@ -5,7 +5,7 @@ The format version counts changes of the layout; an older mmsearch refuses a new
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from mmsearch.models.match import MatchModel
 from mmsearch.models.settings import ModelSettings
 from mmsearch.text import Tokenizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def save_model(folder: Path | str, model: MatchModel, tokenizer: Tokenizer) -> None:
@@ -29,13 +29,18 @@ def save_model(folder: Path | str, model: MatchModel, tokenizer: Tokenizer) -> N
         DataError: the disk refuses.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(folder / "tokenizer")
-    config = {"format_version": FORMAT_VERSION, "model": model.settings.model_dump(mode="json"), "spaces": model.spaces}
-    write_json(folder / "config.json", config)
+    write_model_config(folder, model.settings, model.spaces, tokenizer)
     safetensors = require("safetensors.torch", extra="train")
     with disk_errors_told(folder), replacing(folder / "model.safetensors") as beside:
         safetensors.save_model(model, str(beside))
+
+
+def write_model_config(folder: Path, settings: ModelSettings, spaces: Collection[str], tokenizer: Tokenizer) -> None:
+    """Write all of a model folder but the weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(folder / "tokenizer")
+    config = {"format_version": FORMAT_VERSION, "model": settings.model_dump(mode="json"), "spaces": list(spaces)}
+    write_json(folder / "config.json", config)
 
 
 @contextmanager
@@ -64,6 +69,8 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MatchModel, Tok
         raise FormatVersionError(
             f"{folder}: written in model format {version}; this mmsearch reads up to {FORMAT_VERSION}: upgrade it"
         )
+    if version < FORMAT_VERSION:
+        raise FormatVersionError(f"{folder}: written in model format {version}, which had other towers: train it again")
     tokenizer = Tokenizer.load(folder / "tokenizer")
     try:
         settings = ModelSettings.model_validate(config.get("model"))

@@ -14,7 +14,7 @@ from mmsearch.text import Tokenizer
 from mmsearch.types import CONTENT, Modality, Space
 
 #: Raise it when the code that makes vectors changes what it computes from the same weights.
-_COMPUTATION_VERSION = "2"
+_COMPUTATION_VERSION = "3"
 
 
 def model_spaces(model: MatchModel, tokenizer: Tokenizer, *, single_modalities: bool = False) -> tuple[Space, ...]:

@@ -43,8 +43,10 @@ def load_pretrained(model: MatchModel) -> list[LoadReport]:
     reports = [tower.load(source) for tower, source in named if source is not None]
     if not reports:
         return []
-    _start_heads(document.heads, document.image.projection(), ("cover", "frames"))
-    _start_heads(teacher.heads, teacher.text.projection(), tuple(SPACES))
+    if settings.document.image.weights is not None:
+        _start_heads(document.heads, document.image.projection(), ("cover", "frames"))
+    if settings.query.teacher.weights is not None:
+        _start_heads(teacher.heads, teacher.text.projection(), tuple(SPACES))
     if settings.query.tie_embeddings:
         model.tie()
     model.renew_student()

@@ -165,6 +165,7 @@ def _deepspeed(device: torch.device) -> Any:
     # compiled at first use, in a minute and with a compiler; only DeepSpeed's inference calls it
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if not dist.is_initialized():
+        os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed wants to be told by a launcher
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
     return deepspeed

@@ -35,8 +35,8 @@ class ClipImageSettings(Settings):
     image_size: int = Field(default=224, ge=8)
     """Side of the pictures in pixels; the prepared corpus must have been made at this size."""
     weights: str | None = None
-    """Weights to start from, as a rule the same as `folder`: a folder, .safetensors file, hub name, or a model trained
-    here. None = random ones."""
+    """Weights to start from: a folder, .safetensors file, hub name, or a model trained here; `folder`, where nothing
+    else is given."""
     config: dict[str, Any] = {}
     """The architecture; filled in from `folder` by `resolve`."""
     mean: tuple[float, float, float] = CLIP[0]
@@ -45,7 +45,7 @@ class ClipImageSettings(Settings):
     """Divides the pixels of each channel then; CLIP's own standard deviation."""
 
     def resolve(self) -> Self:
-        """Give settings that hold the architecture, so that the folder is not needed again.
+        """Give settings that hold the architecture, and the weights to start from, of the folder.
 
         Raises:
             ConfigError: there is no such folder, or it is not of CLIP or Chinese-CLIP.
@@ -60,7 +60,8 @@ class ClipImageSettings(Settings):
         if kind not in _KINDS:
             raise ConfigError(f"{path}: model_type is {kind!r}; known here: {', '.join(_KINDS)}")
         wanted = ("model_type", "projection_dim", "vision_config")
-        return self.model_copy(update={"config": {name: tree[name] for name in wanted if tree.get(name) is not None}})
+        config = {name: tree[name] for name in wanted if tree.get(name) is not None}
+        return self.model_copy(update={"config": config, "weights": self.weights or self.folder})
 
     def build(self) -> ClipImageTower:
         """Make the tower, with random weights.

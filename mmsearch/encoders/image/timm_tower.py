@@ -212,8 +212,3 @@ def _cut(net: Any) -> tuple[str, ...]:
     for name in cut:
         setattr(net, name, nn.Identity())
     return cut
-
-
-# the names of before there were other picture towers
-ImageTower = TimmImageTower
-ImageTowerSettings = TimmImageSettings
