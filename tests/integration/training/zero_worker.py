@@ -88,6 +88,14 @@ class SmallBatch:
         return {"loss": near + 0.0 * far, "far": far}
 
 
+@dataclass(frozen=True)
+class PoisonedBatch(SmallBatch):
+    """Its loss is not a number, on the last rank only."""
+
+    def losses(self, model, own):
+        return {"loss": super().losses(model, own)["loss"] * (float("nan") if rank() == world_size() - 1 else 1.0)}
+
+
 def make_learner(precision="fp32"):
     torch.manual_seed(0)
     return ChunkedLearner(SmallModel(), precision)
@@ -148,6 +156,11 @@ def run(job):
         save(engine, out / "middle")
     found += steps(engine, SAVED_AFTER, STEPS)
     save(engine, out / "end")
+    if job.get("poisoned"):
+        batch = own_batch(0)
+        losses = engine.step(PoisonedBatch(batch.queries, batch.videos), [1.0 for _ in engine.scales])
+        assert not torch.isfinite(losses["grad_norm"])
+        save(engine, out / "poisoned")
     if rank() == 0:
         (out / "figures.json").write_text(json.dumps(found))
     if "zero" in job:
@@ -157,8 +170,10 @@ def run(job):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     jobs, meeting = json.loads(Path(sys.argv[1]).read_text()), sys.argv[2]
-    number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=number, world_size=count)
+    if "RANK" in os.environ:
+        number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=number, world_size=count)
     for job in jobs:
         run(job)
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()
