@@ -102,8 +102,7 @@ class DeepSpeedEngine:
         self._state.put_moments(moments)
 
     def close(self) -> None:
-        """Bring `learner` up to date and let go of DeepSpeed's memory; no step may follow."""
-        self.weights()
+        """Let go of DeepSpeed's memory (see `Engine.close`); `learner` stays as `weights` last left it."""
         self._engine.destroy()
 
     def _call(self, *args: Any, **kwargs: Any) -> dict[str, Tensor] | Representations:
