@@ -102,7 +102,8 @@ class DeepSpeedEngine:
         self._state.put_moments(moments)
 
     def close(self) -> None:
-        """Let go of DeepSpeed's memory (see `Engine.close`); `learner` stays as `weights` last left it."""
+        """Bring `learner` up to date and let go of DeepSpeed's memory (see `Engine.close`)."""
+        self.weights()
         self._engine.destroy()
 
     def _call(self, *args: Any, **kwargs: Any) -> dict[str, Tensor] | Representations:
