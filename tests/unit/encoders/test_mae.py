@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmsearch.encoders.image.timm_tower import ImageTower
+from mmsearch.encoders.image.timm_tower import TimmImageTower
 from mmsearch.encoders.mae import MaeSettings
 from mmsearch.encoders.patches import KeepPatches, draw_kept
 from mmsearch.errors import ConfigError
@@ -22,7 +22,7 @@ PREFIXES = [
 def tower(side=32, patch=8, depth=2, **args):
     torch.manual_seed(0)
     sizes = {"patch_size": patch, "embed_dim": 16, "depth": depth, "num_heads": 2}
-    return ImageTower("vit_tiny_patch16_224", image_size=side, **sizes, **args)
+    return TimmImageTower("vit_tiny_patch16_224", image_size=side, **sizes, **args)
 
 
 def pictures(count=3, side=32, seed=1):
