@@ -209,6 +209,8 @@ class FitSettings(Settings):
                 raise ValueError(f"stage '{stage.name}' replays '{stage.replay.stage}', which is no earlier stage")
             if stage.replay is not None and isinstance(earlier[stage.replay.stage].task, MaskedSettings):
                 raise ValueError(f"stage '{stage.name}': a mae stage cannot be replayed")
+        if isinstance(self.run.engine, DeepSpeedSettings) and self.run.ema_decay is not None:
+            raise ValueError("ema_decay is for the plain engine: under DeepSpeed the weights are split over processes")
         if self.distillation == "two_stage" and self._last_contrastive() is None:
             raise ValueError("distillation: two_stage needs a contrastive stage for the student to learn on")
         return self

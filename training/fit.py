@@ -33,8 +33,8 @@ from training.lineage import Lineage
 from training.loop import Figures, Stage, StageLoop
 from training.paths import RunPaths
 from training.processes import together
+from training.reach import unreached
 from training.stages import Sources, trained_spaces
-from training.tasks import MaskedSettings
 from training.tracking import Tracker
 from training.weights import put_weights, unique_tensors
 
@@ -155,8 +155,8 @@ class _Run:
         run, settings = self._settings.run, stage.settings
         model = self._model(settings, before, fresh=resumed is None)
         learner = self._sources.learner(model, settings)
-        only = ["document.image"] if isinstance(settings.task, MaskedSettings) else settings.train
-        freezing = Freezing(learner, only, settings.freeze)
+        reach = unreached(model, self._sources.tasks(settings))
+        freezing = Freezing(learner, settings.train, settings.freeze, reach)
         if run.activation_checkpointing:
             model.set_checkpointing(True)
         engine = make_engine(run.engine, learner, settings.optim, chunk_size=settings.chunk_size)

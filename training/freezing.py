@@ -18,20 +18,29 @@ class Freezing:
         learner: what is trained. All its parameters are made trainable first.
         train: beginnings of the names of what is trained; empty = all.
         freeze: beginnings of the names of what is not.
+        unreached: beginnings of the names that no task of the stage gives a gradient (`training.reach`). A tied
+            parameter is left out only if none of its names is reached.
 
     Raises:
         ConfigError: no parameter's name begins so.
     """
 
-    def __init__(self, learner: Learner, train: Sequence[str], freeze: Sequence[str]) -> None:
+    def __init__(
+        self, learner: Learner, train: Sequence[str], freeze: Sequence[str], unreached: Sequence[str] = ()
+    ) -> None:
         self._learner = learner
-        names = [name for name, _ in learner.model.named_parameters(remove_duplicate=False)]
+        names_of: dict[nn.Parameter, list[str]] = {}
+        for name, parameter in learner.model.named_parameters(remove_duplicate=False):
+            names_of.setdefault(parameter, []).append(name)
+        names = [name for tied in names_of.values() for name in tied]
         for prefix in (*train, *freeze):
             _check(prefix, names)
         learner.requires_grad_(True)
-        for name, parameter in learner.model.named_parameters():
-            kept = not train or name.startswith(tuple(train))
-            parameter.requires_grad_(kept and not (freeze and name.startswith(tuple(freeze))))
+        for parameter, tied in names_of.items():
+            kept = not train or any(name.startswith(tuple(train)) for name in tied)
+            frozen = any(name.startswith(tuple(freeze)) for name in tied)
+            reached = not all(name.startswith(tuple(unreached)) for name in tied)
+            parameter.requires_grad_(kept and reached and not frozen)
         self._still = [module for module in learner.modules() if _is_still(module)]
 
     def train_mode(self) -> None:

@@ -131,6 +131,7 @@ class StageLoop:
         rate = settings.optim.rate(step, settings.steps)
         losses = self._engine.step(batch, [rate * scale for scale in self._engine.scales])
         if not torch.isfinite(losses["grad_norm"]):
+            self._engine.weights()  # an engine that splits parameters puts them into the learner
             raise explain(self._engine.learner, batch, settings.name, step, self._paths)
         if self._average is not None:
             self._average.update()

@@ -24,7 +24,7 @@ from training.masked_validation import MaskedValidation
 from training.pairs import clicked_pairs, held_out, judged_rows, picture_rows, title_pairs
 from training.paths import RunPaths
 from training.retrieval import PairValidation
-from training.tasks import GradedSettings, MaskedLearner, MaskedSettings
+from training.tasks import GradedSettings, MaskedLearner, MaskedSettings, TaskSettings
 from training.validation import Validation
 
 Batches = Callable[[int], Batch]
@@ -85,6 +85,11 @@ class Sources:
             raise DataError(f"stage '{stage.name}': no {task.pairs[:-1]} names a video of the corpus that may be used")
         _log.info("stage '%s': %d pairs, %d queries", stage.name, len(pairs.row_of), len(pairs.queries))
         return PairBatches(corpus, pairs, maker, task, batch_size=batch_size, seed=seed, share=share)
+
+    def tasks(self, stage: StageSettings) -> list[TaskSettings]:
+        """Give what a stage learns: its task, and that of the stage that it replays."""
+        replayed = stage.replay.stage if stage.replay else None
+        return [stage.task, *(other.task for other in self.settings.all_stages if other.name == replayed)]
 
     def learner(self, model: MatchModel, stage: StageSettings) -> Learner:
         """Give the model with what the task of a stage adds to it."""

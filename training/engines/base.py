@@ -30,7 +30,7 @@ class Engine(Protocol):
 
         Returns:
             The losses of this process by name, `loss` their sum, and `grad_norm`: the length of the averaged gradient
-            before clipping. When it is not finite, no parameter of a plain engine has moved.
+            before clipping. When it is not finite, no parameter has moved.
         """
         ...
 
