@@ -38,7 +38,9 @@ def fit(
     from training.config import FitSettings
     from training.fit import fit as run_fit
 
-    print(run_fit(load_settings(FitSettings, config, overrides or [])))
+    run = run_fit(load_settings(FitSettings, config, overrides or []))
+    if logs.rank() == 0:
+        print(run)
 
 
 @app.command(
