@@ -123,10 +123,12 @@ class BertTextTower(nn.Module):
         )
         self.width: int = bert_config.hidden_size
         self.max_length, self._first_position = _max_length(config), _first_position(config)
-        self.bert: Any = transformers.BertModel(bert_config, add_pooling_layer=False)
-        # The tower owns the embeddings, so that another one can be put in their place.
-        self.embed: nn.Embedding = self.bert.get_input_embeddings()
-        self.bert.set_input_embeddings(None)
+        bert: Any = transformers.BertModel(bert_config, add_pooling_layer=False)
+        # The tower owns the embeddings, so that another one can be put in their place. They are listed before the
+        # layers: rates by layer take them for what is below all of them.
+        self.embed: nn.Embedding = bert.get_input_embeddings()
+        bert.set_input_embeddings(None)
+        self.bert = bert
         # A buffer: heads start from it and are what is trained; an optimizer must not see it.
         size = config.get("projection_dim")
         start = None if size is None else torch.randn(size, self.width) * self.width**-0.5
