@@ -44,10 +44,12 @@ class Share:
 
         Raises:
             ConfigError: the size asked for has no equal parts.
-            DataError: there is less data than processes.
+            DataError: there is less data than processes, or none.
         """
         if batch_size % self.of:
             raise ConfigError(f"batch_size {batch_size} cannot be shared by {self.of} processes; give a multiple")
+        if available == 0:
+            raise DataError(f"there are no {what} to learn from")
         size = min(batch_size, available // self.of * self.of)
         if size == 0:
             raise DataError(f"{available} {what} cannot be shared by {self.of} processes; start fewer")

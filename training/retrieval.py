@@ -58,7 +58,8 @@ class PairValidation:
         found: dict[str, dict[str, float]] = {"pair_pnr": {}, f"recall@{_DEPTH}": {}}
         for name, queries in embed_queries(model, self._queries, self._maker).items():
             vectors, present = videos[name.partition("/")[2]]
-            scores = torch.where(present, queries @ vectors.T, float("-inf")).cpu()
+            scores = queries @ vectors.T
+            scores = torch.where(present & ~scores.isnan(), scores, float("-inf")).cpu()
             found["pair_pnr"][name] = float(ratio(count_own_pairs(scores, self._own)))
             found[f"recall@{_DEPTH}"][name] = recall(scores, self._own, _DEPTH)
         return found
@@ -90,10 +91,9 @@ def recall(scores: Tensor, own: Tensor, depth: int) -> float:
         own: True where a video belongs to a query, [Q, V].
         depth: how many are looked at.
     """
-    better = torch.stack(
-        [
-            (row.unsqueeze(0) >= row[mine].unsqueeze(1)).sum(1).float().le(depth).float().sum() / mine.sum()
-            for row, mine in zip(scores, own, strict=True)
-        ]
-    )
-    return float(better.mean())
+    shares = []
+    for row, mine in zip(scores, own, strict=True):
+        owned = row[mine].unsqueeze(1)
+        found = ((row.unsqueeze(0) >= owned).sum(1) <= depth) & owned.squeeze(1).isfinite()
+        shares.append(found.float().mean())
+    return float(torch.stack(shares).mean())
