@@ -62,6 +62,15 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return total
 
 
+def of_rank_0(number: float, device: torch.device) -> float:
+    """Give the number that rank 0 has; `device` is one that the processes talk through."""
+    if world_size() == 1:
+        return number
+    told = torch.tensor(number, dtype=torch.float64, device=device)
+    dist.broadcast(told, src=0)
+    return float(told)
+
+
 def average_gradients(parameters: Iterable[nn.Parameter], *, bucket_bytes: int = 64 * MIB) -> None:
     """Replace the gradient of every parameter by its mean over ranks.
 
@@ -91,13 +100,22 @@ def average_gradients(parameters: Iterable[nn.Parameter], *, bucket_bytes: int =
 
 def broadcast_module(module: nn.Module) -> None:
     """Give every rank the parameters and buffers of rank 0."""
+    _broadcast((*module.parameters(), *module.buffers()))
+
+
+def broadcast_buffers(module: nn.Module) -> None:
+    """Give every rank the buffers of rank 0 alone: statistics that each took of its own batches (batch norm)."""
+    _broadcast(module.buffers())
+
+
+@torch.no_grad()
+def _broadcast(tensors: Iterable[Tensor]) -> None:
     if world_size() == 1:
         return
-    with torch.no_grad():
-        for tensor in (*module.parameters(), *module.buffers()):
-            sent = tensor.detach().clone(memory_format=torch.contiguous_format)
-            dist.broadcast(sent, src=0)
-            tensor.copy_(sent)
+    for tensor in tensors:
+        sent = tensor.detach().clone(memory_format=torch.contiguous_format)
+        dist.broadcast(sent, src=0)
+        tensor.copy_(sent)
 
 
 class _Gather(torch.autograd.Function):

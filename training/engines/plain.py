@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from mmsearch.nn.distributed import average_gradients, broadcast_module
+from mmsearch.nn.distributed import average_gradients, broadcast_buffers, broadcast_module
 from training.backward import backward_through
 from training.learner import Batch, Learner
 from training.optim import OptimSettings, make_optimizer, optimizer_tensors, restore_optimizer
@@ -47,7 +47,8 @@ class PlainEngine:
         return {**losses, "grad_norm": norm}
 
     def weights(self) -> dict[str, Tensor]:
-        """Give the learner's weights (see `Engine.weights`)."""
+        """Give the learner's weights (see `Engine.weights`); statistics of batch norm become those of rank 0."""
+        broadcast_buffers(self.learner)
         return unique_tensors(self.learner)
 
     def moments(self) -> dict[str, Tensor]:
