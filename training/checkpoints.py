@@ -14,9 +14,8 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -24,6 +23,9 @@ from mmsearch.errors import ConfigError, CorruptIndexError
 from mmsearch.extras import require
 from mmsearch.files import fsync_file, fsync_folder, read_json, replacing, write_json
 from mmsearch.models.checkpoint import disk_errors_told
+
+#: Validation figures by kind (`pnr`, `recall@10`), then by `tower/space`.
+Figures = dict[str, dict[str, float]]
 
 _KEPT = 2
 
@@ -40,6 +42,7 @@ class Position:
         ended: the stage is over, and the weights are those that it leaves.
         best: best validation figure of the stage so far; None = none yet.
         since_best: validations since then.
+        figures: of the weights that the stage would leave now.
     """
 
     stage: int
@@ -49,6 +52,7 @@ class Position:
     ended: bool = False
     best: float | None = None
     since_best: int = 0
+    figures: Figures = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, files: Mapping[str, Mapping[str, Tensor]], position: Position) -> None:
@@ -81,19 +85,16 @@ def _write(beside: Path, files: Mapping[str, Mapping[str, Tensor]], position: Po
     fsync_folder(beside)
 
 
-def save_best(folder: Path, weights: Mapping[str, Tensor], figures: Mapping[str, Any]) -> None:
-    """Write the best weights of the stage so far, and their validation figures, in place of those before."""
+def save_best(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write the best weights of the stage so far, in place of those before."""
     (folder / "best").mkdir(parents=True, exist_ok=True)
     with disk_errors_told(folder), replacing(folder / "best" / "model.safetensors") as beside:
         require("safetensors.torch", extra="train").save_file(dict(weights), str(beside))
-    write_json(folder / "best" / "figures.json", figures)
 
 
-def read_best_figures(folder: Path) -> dict[str, Any]:
-    """Give the validation figures of the best weights; empty where a killed run wrote the weights alone."""
-    path = folder / "best" / "figures.json"
-    found = read_json(path) if path.is_file() else {}
-    return found if isinstance(found, dict) else {}
+def forget_best(folder: Path) -> None:
+    """Remove the best weights of the stage before; its last checkpoint holds them."""
+    shutil.rmtree(folder / "best", ignore_errors=True)
 
 
 def latest_checkpoint(folder: Path, run_hash: str) -> tuple[Path, Position] | None:

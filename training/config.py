@@ -209,6 +209,10 @@ class FitSettings(Settings):
                 raise ValueError(f"stage '{stage.name}' replays '{stage.replay.stage}', which is no earlier stage")
             if stage.replay is not None and isinstance(earlier[stage.replay.stage].task, MaskedSettings):
                 raise ValueError(f"stage '{stage.name}': a mae stage cannot be replayed")
+        validated = self.data.val_judgments is not None or self.data.val_interactions is not None
+        for stage in self.stages:
+            if stage.patience is not None and not validated and not isinstance(stage.task, MaskedSettings):
+                raise ValueError(f"stage '{stage.name}': patience needs data.val_judgments or data.val_interactions")
         if isinstance(self.run.engine, DeepSpeedSettings) and self.run.ema_decay is not None:
             raise ValueError("ema_decay is for the plain engine: under DeepSpeed the weights are split over processes")
         if self.distillation == "two_stage" and self._last_contrastive() is None:

@@ -23,14 +23,14 @@ from mmsearch.models.match import MatchModel
 from mmsearch.models.pretrained import load_pretrained, start_from
 from mmsearch.nn.distributed import barrier, rank
 from mmsearch.text import Tokenizer
-from training.checkpoints import Position, latest_checkpoint, read_tensors
-from training.config import DataSettings, FitSettings, StageSettings
+from training.checkpoints import Figures, Position, forget_best, latest_checkpoint, read_tensors
+from training.config import DataSettings, FitSettings, StageData, StageSettings
 from training.corpora import open_corpora
 from training.engines.choice import make_engine
 from training.freezing import Freezing
 from training.identity import has_ended, run_hash_of, stage_record
 from training.lineage import Lineage
-from training.loop import Figures, Stage, StageLoop
+from training.loop import Stage, StageLoop
 from training.paths import RunPaths
 from training.processes import together
 from training.reach import unreached
@@ -112,7 +112,8 @@ class _Run:
         lineage = Lineage(self._paths.lineage, rank())
         outcome: _Outcome | None = None
         if found is not None and found[1].ended:
-            outcome = _Outcome(_of_model(read_tensors(found[0], "model")), {})
+            outcome = _Outcome(_of_model(read_tensors(found[0], "model")), found[1].figures)
+            lineage.end(found[1].stage, {"after": outcome.figures})  # it may have been killed just before
         left = self._stages_left(found)  # reads all data: what is missing is told before the first step
         tensorboard = self._settings.run.tensorboard
         with Tracker(self._paths.folder, total_steps, tensorboard=tensorboard, rank=rank()) as tracker:
@@ -162,8 +163,10 @@ class _Run:
         engine = make_engine(run.engine, learner, settings.optim, chunk_size=settings.chunk_size)
         loop = StageLoop(engine, stage, run, self._paths, tracker, self._run_hash, freezing)
         if resumed is None:
-            figures = stage.validate(learner, stage.steps_before) if stage.number or before else {}
-            lineage.begin(stage.number, stage_record(self._settings, stage.number, figures))
+            if rank() == 0:
+                forget_best(self._paths.checkpoints)
+            figures = stage.validate(learner, stage.steps_before)
+            lineage.begin(stage.number, stage_record(self._settings, self._sources.corpus, stage.number, figures))
         else:
             loop.resume(resumed[0].name, resumed[1])
         weights, figures = loop.run(0 if resumed is None else resumed[1].step)
@@ -206,15 +209,19 @@ def _tokenizer(settings: FitSettings, corpus: PreparedCorpus) -> Tokenizer:
     if given is not None:
         return given
     return Tokenizer.train(
-        _texts(settings.data, corpus), vocab_size=settings.tokenizer.vocab_size, min_count=settings.tokenizer.min_count
+        _texts(settings, corpus), vocab_size=settings.tokenizer.vocab_size, min_count=settings.tokenizer.min_count
     )
 
 
-def _texts(data: DataSettings, corpus: PreparedCorpus) -> Iterator[str]:
+def _texts(settings: FitSettings, corpus: PreparedCorpus) -> Iterator[str]:
     """Give what a tokenizer learns from: the queries that training sees, for they may be in a language or in words
     that no document uses, and then the texts of the corpus."""
-    logged = (row.query for row in read_interactions(data.path(data.interactions))) if data.interactions else ()
-    judged = (row.query for row in read_judgments(data.path(data.judgments))) if data.judgments else ()
+    path = settings.data.path
+    sources: list[DataSettings | StageData] = [settings.data, *(stage.data for stage in settings.stages)]
+    logs = dict.fromkeys(path(source.interactions) for source in sources if source.interactions)
+    grades = dict.fromkeys(path(source.judgments) for source in sources if source.judgments)
+    logged = (row.query for log in logs for row in read_interactions(log))
+    judged = (row.query for table in grades for row in read_judgments(table))
     yield from dict.fromkeys(chain(logged, judged))
     seen = 0
     for number in range(len(corpus.row_groups)):

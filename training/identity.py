@@ -10,8 +10,8 @@ from mmsearch.data.formats import check_readable
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import ConfigError, CorruptIndexError
 from mmsearch.files import hash_bytes, hash_file, read_json
+from training.checkpoints import Figures
 from training.config import FitSettings, StageSettings
-from training.loop import Figures
 from training.paths import RunPaths
 
 #: Settings of a run that do not decide what it comes to (on a CPU), so that they may change when it goes on.
@@ -35,7 +35,7 @@ def run_hash_of(settings: FitSettings, corpus: PreparedCorpus, val_corpus: Prepa
     return hash_bytes(json.dumps(dump, sort_keys=True).encode(), *hashes)
 
 
-def stage_record(settings: FitSettings, number: int, before: Figures) -> dict[str, Any]:
+def stage_record(settings: FitSettings, corpus: PreparedCorpus, number: int, before: Figures) -> dict[str, Any]:
     """Give what lineage tells of a stage that begins: what it is made of, and the figures before it."""
     stages = settings.all_stages
     stage = stages[number]
@@ -43,7 +43,7 @@ def stage_record(settings: FitSettings, number: int, before: Figures) -> dict[st
         "name": stage.name,
         "settings": stage.model_dump(mode="json"),
         "settings_hash": hash_bytes(json.dumps(stage.model_dump(mode="json"), sort_keys=True).encode()),
-        "data": {path.name: hash_file(path) for path in _files_of(settings, stage)},
+        "data": {"corpus": corpus.content_hash} | {path.name: hash_file(path) for path in _files_of(settings, stage)},
         "parent": _parent(stages, number),
         "before": before,
     }

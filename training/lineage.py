@@ -34,6 +34,7 @@ class Lineage:
 
     def end(self, number: int, outcome: Mapping[str, Any]) -> None:
         """Write down what a stage came to."""
+        self._stages += [{} for _ in range(number + 1 - len(self._stages))]  # somebody removed the file
         self._stages[number] |= outcome
         self._write()
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from mmsearch.logs import ProgressBar, progress
 from mmsearch.models.match import MatchModel
-from mmsearch.nn.distributed import barrier, rank, world_size
+from mmsearch.nn.distributed import barrier, of_rank_0, rank, world_size
 from training.averaging import Average
 from training.batches import made_ahead
-from training.checkpoints import Position, read_best_figures, read_tensors, save_best, save_checkpoint
+from training.checkpoints import Figures, Position, read_tensors, save_best, save_checkpoint
 from training.config import RunSettings, StageSettings
 from training.engines.base import Engine
 from training.freezing import Freezing
@@ -24,9 +24,6 @@ from training.meter import Meter
 from training.not_finite import explain
 from training.paths import RunPaths
 from training.tracking import Tracker
-
-#: Validation figures by kind (`pnr`, `recall@10`), then by `tower/space`.
-Figures = dict[str, dict[str, float]]
 
 _log = logging.getLogger(__name__)
 
@@ -91,9 +88,7 @@ class StageLoop:
         self._engine.load(read_tensors(folder, "model"), read_tensors(folder, "optimizer"))
         if self._average is not None:
             self._average.load(read_tensors(folder, "average"))
-        self._best, self._since_best = position.best, position.since_best
-        if self._best is not None:
-            self._left = read_best_figures(self._paths.checkpoints)
+        self._best, self._since_best, self._left = position.best, position.since_best, position.figures
 
     def run(self, start: int) -> tuple[dict[str, Tensor], Figures]:
         """Train from step `start` to the end, and leave a checkpoint of what the stage leaves.
@@ -127,7 +122,8 @@ class StageLoop:
 
     def _step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         settings = self._stage.settings
-        torch.manual_seed(_mix(self._run.seed, self._stage.number, step) + rank())
+        # far apart: seeds one apart would give a process the numbers that another had in the step before
+        torch.manual_seed(_mix(self._run.seed, self._stage.number, step) + (rank() << 32))
         rate = settings.optim.rate(step, settings.steps)
         losses = self._engine.step(batch, [rate * scale for scale in self._engine.scales])
         if not torch.isfinite(losses["grad_norm"]):
@@ -155,13 +151,15 @@ class StageLoop:
             if not found:
                 return False
             figure = selected(found, self._stage.select)
+            if figure is not None:  # processes that disagreed in the last digit would part ways
+                figure = of_rank_0(figure, learner.model.device)
             is_best = figure is not None and (self._best is None or figure > self._best)
             if is_best:
                 self._best, self._since_best = figure, 0
                 if self._average is not None:
                     weights = self._engine.weights()
                 if rank() == 0:
-                    save_best(self._paths.checkpoints, weights, found)
+                    save_best(self._paths.checkpoints, weights)
             else:
                 self._since_best += 1
             if is_best or self._run.keep == "last" or self._best is None:
@@ -192,7 +190,7 @@ class StageLoop:
     def _position(self, done: int, *, ended: bool = False) -> Position:
         stage = self._stage
         total = stage.steps_before + (stage.settings.steps if ended else done)
-        return Position(stage.number, done, total, self._run_hash, ended, self._best, self._since_best)
+        return Position(stage.number, done, total, self._run_hash, ended, self._best, self._since_best, self._left)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -201,11 +199,11 @@ class StageLoop:
 
 
 def selected(found: Figures, select: str) -> float | None:
-    """Give the figure of this name: PNR on judgments, or else on pairs; None where there is none."""
+    """Give the figure of this name: PNR on judgments, or else on pairs, or minus a loss; None where there is none."""
     for kind in ("pnr", "pair_pnr"):
         if select in found.get(kind, {}):
             return found[kind][select]
-    return None
+    return -found["rebuild"][select] if select in found.get("rebuild", {}) else None
 
 
 def _words(found: Figures) -> str:

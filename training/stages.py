@@ -17,9 +17,9 @@ from mmsearch.models.inputs import InputMaker
 from mmsearch.models.match import MatchModel
 from mmsearch.nn.distributed import rank, world_size
 from training.batches import GradedBatches, PairBatches, PictureBatches, Share
+from training.checkpoints import Figures
 from training.config import FitSettings, StageSettings
 from training.learner import Batch, ChunkedLearner, Learner
-from training.loop import Figures
 from training.masked_validation import MaskedValidation
 from training.pairs import clicked_pairs, held_out, judged_rows, picture_rows, title_pairs
 from training.paths import RunPaths
@@ -104,7 +104,8 @@ class Sources:
             corpus = self.val_corpus or _another(self.corpus)
             rows = picture_rows(corpus, stage.task.sources, set())
             return MaskedValidation(corpus, rows, self.maker, stage.task, self.paths)
-        return lambda learner, _: {kind: f for one in self._rankings for kind, f in one(learner.model).items()}
+        rankings = self._rankings  # read now, not at the first validation
+        return lambda learner, _: {kind: f for one in rankings for kind, f in one(learner.model).items()}
 
     @cached_property
     def _rankings(self) -> list[Validation | PairValidation]:
@@ -123,7 +124,7 @@ class Sources:
     def select(self, stage: StageSettings) -> str:
         """Name the figure by which the best weights of a stage are kept."""
         if isinstance(stage.task, MaskedSettings):
-            return ""
+            return "loss"
         wanted, trained = self.settings.run.select, [space for space in SPACES if space in stage.task.spaces]
         space = wanted if wanted in trained else trained[-1]
         return f"{stage.task.towers[-1]}/{space}"

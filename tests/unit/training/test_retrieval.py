@@ -116,7 +116,7 @@ def test_a_model_of_no_numbers_finds_nothing(parts):
 
 
 def test_of_very_many_queries_an_even_sample_is_taken(parts):
-    corpus, maker, model = parts
+    corpus, maker, _ = parts
     pairs = [(f"query {n}", "d01") for n in range(4001)]
     validation = PairValidation(corpus, pairs, maker)
     assert validation._queries == [f"query {n}" for n in range(0, 4001, 3)]
