@@ -74,10 +74,12 @@ class DocumentTower(nn.Module):
         """
         asked = set(spaces)
         found: dict[str, Codes] = {}
-        tokens = self._encode_texts(inputs) if asked & {"perception", "content"} else {}
-        if asked & {"cover", "perception", "content"}:
-            pictures = self._encode_covers(inputs)  # the whole, then its regions
-            tokens[Modality.COVER] = _Tokens(self.from_image(pictures.tokens), pictures.mask)
+        fused = bool(asked & {"perception", "content"})
+        tokens = self._encode_texts(inputs) if fused else {}
+        if fused or "cover" in asked:
+            pictures = self._encode_covers(inputs, with_regions=fused)
+            if fused:
+                tokens[Modality.COVER] = _Tokens(self.from_image(pictures.tokens), pictures.mask)
             found["cover"] = self._codes("cover", pictures.tokens[:, :1], inputs.has_cover)
         if asked & {"frames", EACH_FRAME, "content"}:
             frames = self.frame(inputs.frames, inputs.has_frame, self._encode_picture)
@@ -114,11 +116,13 @@ class DocumentTower(nn.Module):
         tokens[read] = seen
         return _Tokens(tokens, text.mask)
 
-    def _encode_covers(self, inputs: DocumentInputs) -> _Tokens:
-        """Give the cover's tokens, the whole and then its regions: [B, 1 + grid², W of the picture tower]."""
+    def _encode_covers(self, inputs: DocumentInputs, *, with_regions: bool) -> _Tokens:
+        """Give the cover's tokens, the whole and then its regions: [B, 1 (+ grid²), W of the picture tower]."""
         read = _at_least_one(inputs.has_cover)
         seen = self.image(inputs.cover[read])
-        parts = torch.cat([self.image.pool(seen).unsqueeze(1), self.image.grid(seen, self.cover_grid)], 1)
+        parts = self.image.pool(seen).unsqueeze(1)
+        if with_regions:
+            parts = torch.cat([parts, self.image.grid(seen, self.cover_grid)], 1)
         tokens = parts.new_zeros(len(read), *parts.shape[1:])
         tokens[read] = parts
         return _Tokens(tokens, inputs.has_cover.unsqueeze(1).expand(-1, tokens.shape[1]))

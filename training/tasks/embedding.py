@@ -13,6 +13,7 @@ from mmsearch.models.document import EACH_FRAME, Codes
 from mmsearch.models.inputs import DocumentInputs, TextInputs
 from mmsearch.models.match import MatchModel
 from mmsearch.nn.distributed import sum_over_ranks, world_size
+from mmsearch.types import Modality
 from training.augment import augment
 from training.representations import Representations
 from training.tasks.settings import MatchingSettings
@@ -39,7 +40,8 @@ def embed(
             vectors |= {f"{tower}/{space}": vector for space, vector in found.items()}
     if len(documents):
         wanted = [*settings.spaces, *([EACH_FRAME] if each_frame else [])]
-        for space, codes in model.document(_augmented(documents.to(model.device), settings), wanted).items():
+        read = _augmented(_read(documents, settings).to(model.device), settings)
+        for space, codes in model.document(read, wanted).items():
             vectors[f"codes/{space}"], present[space] = codes.codes, codes.present
     return Representations(vectors, present)
 
@@ -92,6 +94,13 @@ def share_of_rank(count: int, like: Tensor) -> Tensor:
     """Give this process's share of a count over all, times the number of processes: the weight of its mean."""
     everywhere = sum_over_ranks(torch.tensor(float(count), device=like.device))
     return world_size() * count / everywhere.clamp(min=1)
+
+
+def _read(documents: DocumentInputs, settings: MatchingSettings) -> DocumentInputs:
+    """Leave out the frames where no space reads them: most of the bytes that would be moved and augmented."""
+    if Modality.FRAMES in settings.reads:
+        return documents
+    return replace(documents, frames=documents.frames[:, :0], has_frame=documents.has_frame[:, :0])
 
 
 def _augmented(documents: DocumentInputs, settings: MatchingSettings) -> DocumentInputs:

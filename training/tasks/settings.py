@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from mmsearch.config import Settings
 from mmsearch.matching import Selection
+from mmsearch.models.document import SPACES
+from mmsearch.types import Modality
 from training.augment import AugmentSettings
 
 SpaceName = Literal["cover", "frames", "perception", "content"]
@@ -41,6 +43,11 @@ class MatchingSettings(Settings):
         teacher = self.teacher_weight > 0 or self.distil_weight > 0
         student = self.student_weight > 0 or self.distil_weight > 0
         return tuple(name for name, runs in (("teacher", teacher), ("student", student)) if runs)
+
+    @property
+    def reads(self) -> frozenset[Modality]:
+        """Modalities of a video that some space reads."""
+        return frozenset(modality for space in self.spaces for modality in SPACES[space])
 
     def weight(self, tower: str) -> float:
         """Give the weight of a tower's loss against the videos."""
