@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -57,6 +57,8 @@ def read_tensors(
 ) -> dict[str, Tensor]:
     """Read a .safetensors file, or the one (or the shards) of a folder; nothing is ever unpickled.
 
+    Tied weights of models saved here come under all their names.
+
     Args:
         path: the file or folder.
         prefer: names looked for first in a folder, in this order: some hold the same model in two layouts.
@@ -74,9 +76,12 @@ def read_tensors(
         )
     try:
         tensors: dict[str, Tensor] = load_file(path)
+        with safe_open(path, "pt") as file:
+            noted: dict[str, str] = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise DataError(f"{path}: cannot be read as safetensors: {error}; fetch or convert it again") from error
-    return tensors
+    # tied weights are stored once; `safetensors.torch.save_model` notes their other names beside them
+    return {name: tensors[stored] for name, stored in noted.items() if stored in tensors} | tensors
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> LoadReport:

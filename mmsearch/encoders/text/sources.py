@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mmsearch.encoders.weights import LoadReport, load_into, locate, read_tensors
-from mmsearch.errors import DataError
 
 _TEACHER = "teacher.text."
 
@@ -32,25 +29,13 @@ def load_tower(
         ConfigError: there is nothing, or shapes do not fit.
         DataError: the file is damaged.
     """
-    path = locate(source)
-    tensors = read_tensors(path)
+    tensors = read_tensors(locate(source))
     if any(name.startswith(_TEACHER) for name in tensors):
-        taken: Mapping[str, Tensor] = _teacher(tensors, path)
+        taken: Mapping[str, Tensor] = {
+            name.removeprefix(_TEACHER): tensor for name, tensor in tensors.items() if name.startswith(_TEACHER)
+        }
     else:
         taken = tensors if "embed.weight" in tensors else published(tensors)
     report = load_into(tower, taken, source)
     report.log()
     return report
-
-
-def _teacher(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Take the teacher's tensors. A tied one is stored once; the file's own note says under which name."""
-    file = path / "model.safetensors" if path.is_dir() else path
-    try:
-        with safe_open(file, framework="pt") as opened:
-            aliases: dict[str, str] = opened.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{file}: cannot be read as safetensors: {error}") from error
-    tied = {name: tensors[kept] for name, kept in aliases.items() if kept in tensors}
-    named = tied | tensors
-    return {name.removeprefix(_TEACHER): tensor for name, tensor in named.items() if name.startswith(_TEACHER)}
