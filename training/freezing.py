@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from torch import nn
 
 from mmsearch.errors import ConfigError
+from mmsearch.models.parts import in_part
 from training.learner import Learner
 
 
@@ -37,8 +38,8 @@ class Freezing:
             _check(prefix, names)
         learner.requires_grad_(True)
         for parameter, tied in names_of.items():
-            kept = not train or any(name.startswith(tuple(train)) for name in tied)
-            frozen = any(name.startswith(tuple(freeze)) for name in tied)
+            kept = not train or any(in_part(name, train) for name in tied)
+            frozen = any(in_part(name, freeze) for name in tied)
             reached = not all(name.startswith(tuple(unreached)) for name in tied)
             parameter.requires_grad_(kept and reached and not frozen)
         self._still = [module for module in learner.modules() if _is_still(module)]
@@ -56,7 +57,7 @@ def _is_still(module: nn.Module) -> bool:
 
 
 def _check(prefix: str, names: Sequence[str]) -> None:
-    if any(name.startswith(prefix) for name in names):
+    if any(in_part(name, [prefix]) for name in names):
         return
     depth = prefix.count(".") + 1
     known = sorted({".".join(name.split(".")[:depth]) for name in names})

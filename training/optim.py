@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from mmsearch.config import Settings
 from mmsearch.errors import ConfigError, CorruptIndexError
+from mmsearch.models.parts import in_part
 
 #: `document.image.vit.blocks.3.mlp.fc1.weight`: the tower, and the number of the layer in it.
 _LAYER = re.compile(r"^(.*?)\b(?:blocks|layers?|resblocks|stages)\.(\d+)\.")
 #: Residual nets of timm write `layer2.0.conv1.weight`.
 _RESIDUAL_LAYER = re.compile(r"^(.*?)\blayer(\d+)\.")
 #: Tables of vectors, which are no matrices: pulling them to zero would pull all vectors to one.
-_NOT_DECAYED = re.compile(r"(embed|embeddings?|position|token|time|codes)(\.weight)?$")
+_NOT_DECAYED = re.compile(r"(embed|embeddings?|position|token|time|codes|table)(\.weight)?$")
 
 
 class OptimSettings(Settings):
@@ -37,7 +38,8 @@ class OptimSettings(Settings):
     clip_norm: float = Field(default=1.0, gt=0)
     """Longest gradient, over all parameters."""
     rates: dict[str, float] = {}
-    """Multiples of lr for parameters whose names begin so (`document.image: 0.1`); the longest name counts."""
+    """Multiples of lr for parameters whose names begin so (`document.image: 0.1`); the longest name counts, and of the
+    names of tied parameters that with the lowest rate."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Each layer of a tower learns at this multiple of the rate of the layer above it, its embeddings at that of a
     layer below all (BEiT, arXiv:2106.08254, appendix H)."""
@@ -57,14 +59,18 @@ def make_optimizer(model: nn.Module, settings: OptimSettings) -> torch.optim.Ada
     Raises:
         ConfigError: `rates` names parameters that do not exist, or nothing is left to train.
     """
-    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if not named:
-        raise ConfigError("no parameter is left to train: see `train` and `freeze` of the stage")
-    scales = rate_scales([name for name, _ in model.named_parameters()], settings)
+    names_of: dict[nn.Parameter, list[str]] = {}  # a tied one has several
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names_of.setdefault(parameter, []).append(name)
+    scales = rate_scales([name for names in names_of.values() for name in names], settings)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in named.items():
-        decay = settings.weight_decay if parameter.dim() >= 2 and not _NOT_DECAYED.search(name) else 0.0
-        groups.setdefault((scales[name], decay), []).append(parameter)
+    for parameter, names in names_of.items():
+        if parameter.requires_grad:
+            named = [name for name in names if _rates(name, settings)] or names
+            decay = settings.weight_decay if parameter.dim() >= 2 and not _NOT_DECAYED.search(names[0]) else 0.0
+            groups.setdefault((min(scales[name] for name in named), decay), []).append(parameter)
+    if not groups:
+        raise ConfigError("no parameter is left to train: see `train` and `freeze` of the stage")
     listed = [{"params": found, "weight_decay": decay, "scale": scale} for (scale, decay), found in groups.items()]
     return torch.optim.AdamW(listed, lr=settings.lr, betas=settings.betas)
 
@@ -84,7 +90,7 @@ def rate_scales(names: Iterable[str], settings: OptimSettings) -> dict[str, floa
     depths = layer_depths(names)
     scales = {}
     for name in names:
-        found = [prefix for prefix in settings.rates if _begins(name, prefix)]
+        found = _rates(name, settings)
         scales[name] = settings.rates[max(found, key=len)] if found else 1.0
         scales[name] *= settings.layer_decay ** depths[name]
     return scales
@@ -131,8 +137,12 @@ def _owner(tower: str) -> str:
     return ".".join(parts) + "." if parts else ""
 
 
+def _rates(name: str, settings: OptimSettings) -> list[str]:
+    return [prefix for prefix in settings.rates if _begins(name, prefix)]
+
+
 def _begins(name: str, prefix: str) -> bool:
-    return name.removeprefix("model.").startswith(prefix)
+    return in_part(name.removeprefix("model."), [prefix])
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

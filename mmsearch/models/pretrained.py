@@ -14,6 +14,7 @@ from mmsearch.encoders.weights import LoadReport, load_into, locate, read_tensor
 from mmsearch.errors import ConfigError
 from mmsearch.models.document import SPACES
 from mmsearch.models.match import MatchModel
+from mmsearch.models.parts import in_part
 from mmsearch.text import Tokenizer
 
 #: Parts that read token ids, whose meaning is the tokenizer's.
@@ -88,16 +89,16 @@ def start_from(model: MatchModel, source: str, parts: Sequence[str], tokenizer: 
     """
     folder = locate(source)
     tensors = read_tensors(folder / "model.safetensors" if folder.is_dir() else folder)
-    taken = {name: t for name, t in tensors.items() if not parts or name.startswith(tuple(parts))}
+    taken = {name: t for name, t in tensors.items() if not parts or in_part(name, parts)}
     if not taken:
         raise ConfigError(f"{source}: holds no weights whose names begin with {', '.join(parts)}")
-    if any(name.startswith(_READ_TEXT) for name in taken):
+    if any(in_part(name, _READ_TEXT) for name in taken):
         _check_tokenizer(folder, tokenizer)
     report = load_into(model, taken, source)
     report = LoadReport(
         source=report.source,
         loaded=report.loaded,
-        missing=tuple(name for name in report.missing if not parts or name.startswith(tuple(parts))),
+        missing=tuple(name for name in report.missing if not parts or in_part(name, parts)),
         unexpected=report.unexpected,
     )
     report.log()
