@@ -40,6 +40,8 @@ def export(run: Path, out: Path, *, step: int | None = None, best: bool = False)
     tokenizer = Tokenizer.load(run / "tokenizer")
     model = MatchModel(ModelSettings.model_validate(config["model"]), tokenizer.vocab_size, config["spaces"])
     tensors = read_tensors(checkpoint, "model")
+    if (checkpoint / "average.safetensors").is_file():  # what is validated and kept, where `run.ema_decay` is given
+        tensors |= read_tensors(checkpoint, "average")
     put_weights(model, {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
     save_model(out, model, tokenizer)
     return out
