@@ -14,7 +14,7 @@ from mmsearch.text import TokenizerSettings
 from training.engines.zero_settings import DeepSpeedSettings
 from training.learner import Precision
 from training.optim import OptimSettings
-from training.tasks import ContrastiveSettings, MaskedSettings, TaskSettings
+from training.tasks import ContrastiveSettings, GradedSettings, MaskedSettings, TaskSettings
 from training.tasks.settings import SpaceName
 
 
@@ -176,6 +176,9 @@ class RunSettings(Settings):
     """Peak of one device at this precision, for model-FLOPs utilisation; None = known GPUs by their name."""
     num_threads: int | None = Field(default=None, ge=1)
     """CPU threads; None = as many as torch chooses. The same number gives the same bits."""
+    load_threads: int = Field(default=2, ge=1)
+    """Threads of a process that make batches ahead, each one whole batch at a time: the memory of so many batches.
+    A GPU may need more (see `wait_share` in metrics.jsonl); the result does not depend on it."""
 
 
 class FitSettings(Settings):
@@ -213,6 +216,11 @@ class FitSettings(Settings):
         for stage in self.stages:
             if stage.patience is not None and not validated and not isinstance(stage.task, MaskedSettings):
                 raise ValueError(f"stage '{stage.name}': patience needs data.val_judgments or data.val_interactions")
+            if stage.chunk_size is not None and isinstance(self.run.engine, DeepSpeedSettings) and self._grades(stage):
+                raise ValueError(
+                    f"stage '{stage.name}': graded steps have no chunk_size under DeepSpeed, whose processes "
+                    "must embed as many chunks each: they hold different numbers of judged videos"
+                )
         if isinstance(self.run.engine, DeepSpeedSettings) and self.run.ema_decay is not None:
             raise ValueError("ema_decay is for the plain engine: under DeepSpeed the weights are split over processes")
         if self.distillation == "two_stage" and self._last_contrastive() is None:
@@ -241,6 +249,10 @@ class FitSettings(Settings):
             }
         )
         return [*map(_teacher_alone, self.stages), student]
+
+    def _grades(self, stage: StageSettings) -> bool:
+        replayed = stage.replay.stage if stage.replay else None
+        return any(isinstance(one.task, GradedSettings) for one in self.stages if one.name in (stage.name, replayed))
 
     def _last_contrastive(self) -> StageSettings | None:
         return next((stage for stage in reversed(self.stages) if isinstance(stage.task, ContrastiveSettings)), None)

@@ -18,6 +18,7 @@ from mmsearch.nn.distributed import gather, rank, world_size
 from training.pairs import Int64, Judged
 
 _CHUNK = 64
+_QUERIES_AT_A_TIME = 512
 
 #: Vectors of videos [V, D] and which are present [V], by space.
 Vectors = dict[str, tuple[Tensor, Tensor]]
@@ -59,13 +60,14 @@ class Validation:
 
 def embed_queries(model: MatchModel, queries: Sequence[str], maker: InputMaker) -> dict[str, Tensor]:
     """Give the vectors of queries by `tower/space`, [Q, D]; every process embeds them all."""
-    inputs = maker.queries(queries).to(model.device)
     towers = {"teacher": model.teacher, "student": model.student}
-    return {
-        f"{name}/{space}": vector.float()
-        for name, tower in towers.items()
-        for space, vector in tower(inputs.ids, inputs.mask, model.spaces).items()
-    }
+    chunks: dict[str, list[Tensor]] = {}
+    for start in range(0, len(queries), _QUERIES_AT_A_TIME):
+        inputs = maker.queries(queries[start : start + _QUERIES_AT_A_TIME]).to(model.device)
+        for name, tower in towers.items():
+            for space, vector in tower(inputs.ids, inputs.mask, model.spaces).items():
+                chunks.setdefault(f"{name}/{space}", []).append(vector.float())
+    return {name: torch.cat(found) for name, found in chunks.items()}
 
 
 def embed_videos(model: MatchModel, corpus: PreparedCorpus, rows: Int64, maker: InputMaker) -> Vectors:
