@@ -32,6 +32,7 @@ from training.identity import has_ended, run_hash_of, stage_record
 from training.lineage import Lineage
 from training.loop import Stage, StageLoop
 from training.paths import RunPaths
+from training.preflight import check_stages
 from training.processes import together
 from training.reach import unreached
 from training.stages import Sources, trained_spaces
@@ -115,6 +116,10 @@ class _Run:
             outcome = _Outcome(_of_model(read_tensors(found[0], "model")), found[1].figures)
             lineage.end(found[1].stage, {"after": outcome.figures})  # it may have been killed just before
         left = self._stages_left(found)  # reads all data: what is missing is told before the first step
+        model = MatchModel(self._settings.model, self._tokenizer.vocab_size, trained_spaces(self._settings))
+        fresh = [stage.settings for stage, resumed in left if resumed is None]
+        check_stages(model, fresh, self._sources, self._tokenizer)
+        del model
         tensorboard = self._settings.run.tensorboard
         with Tracker(self._paths.folder, total_steps, tensorboard=tensorboard, rank=rank()) as tracker:
             for stage, resumed in left:
