@@ -1,5 +1,6 @@
 """The large configuration builds; settings that do not fit together are refused before anything is made."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,25 @@ from training.config import FitSettings
 CONFIGS = Path(__file__).parents[3] / "configs" / "train"
 
 
+VISION = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+
+
 def test_the_large_model_builds_with_the_sizes_it_names():
-    overrides = ["model.document.image.weights=null"]  # weights come from a hub, which a test has not
-    settings = load_settings(FitSettings, CONFIGS / "vit_l14_336.yaml", overrides).model
+    """The architectures stand in the folder of Chinese-CLIP ViT-L/14-336, which a test has not: they are given here."""
+    vision = {"model_type": "chinese_clip", "projection_dim": 768, "vision_config": VISION | {"patch_size": 14}}
+    text = TEXT | {"model_type": "chinese_clip", "projection_dim": 768, "vocab_size": 21128, "pad_token_id": 0}
+    configs = {"document.image": vision, "document.text": text | {"max_position_embeddings": 512}}
+    configs["query.teacher"] = configs["document.text"]
+    overrides = [f"model.{name}.config={json.dumps(config)}" for name, config in configs.items()]
+    settings = load_settings(FitSettings, CONFIGS / "perception.yaml", overrides).model
     with torch.device("meta"):
-        model = MatchModel(settings, 32_000)
+        model = MatchModel(settings, 21128)
     counted = sum(parameter.numel() for parameter in model.document.image.parameters())
     assert 300e6 < counted < 310e6  # ViT-L/14 at 336 px
+    assert model.document.heads["cover"].weight.shape == (768, 1024)
     assert (model.teacher.text.depth, model.student.text.depth) == (12, 3)
-    assert model.document.fusions["content"].num_codes == 5
+    assert model.document.fusions["perception"].num_codes == 5
 
 
 @pytest.mark.parametrize(
