@@ -1,15 +1,18 @@
-"""Batches of a stage by step number, made one ahead in a thread.
+"""Batches of a stage by step number, made ahead in threads.
 
-A batch is a pure function of (seed, stage, step): nothing needs to be saved to go on from any step. The global batch
-does not depend on the number of processes; each takes its own part of it.
+A batch is a pure function of (seed, stage, step): nothing needs to be saved to go on from any step, and it does not
+matter which thread makes it. The global batch does not depend on the number of processes; each takes its own part of
+it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -28,6 +31,10 @@ from training.tasks import ContrastiveSettings, GradedBatch, GradedSettings, Mas
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 T = TypeVar("T")
+
+#: Held while a batch is planned and read: neither a plan nor a corpus may be used by two threads at once, and stages
+#: that replay one another share a corpus. Decoding, nearly all of the work, goes on beside it.
+_READING = Lock()
 
 
 @dataclass(frozen=True)
@@ -87,10 +94,12 @@ class PairBatches:
 
     def __call__(self, step: int) -> PairBatch:
         """Give this process's part of the batch of a step."""
-        numbers = self._plan.batch(step)
-        queries, rows = self._pairs.query_of[numbers], self._pairs.row_of[numbers]
-        own_queries, own_rows = queries[self._part], rows[self._part]
-        videos = self._corpus.read(own_rows.tolist())
+        with _READING:
+            numbers = self._plan.batch(step)
+            queries, rows = self._pairs.query_of[numbers], self._pairs.row_of[numbers]
+            own_queries, own_rows = queries[self._part], rows[self._part]
+            videos = self._corpus.read(own_rows.tolist())
+        videos = [with_pictures(video, self._settings.reads) for video in videos]
         if self._pairs.hide_title:
             videos = [without_title(video) for video in videos]
         texts = [self._pairs.queries[i] for i in own_queries]
@@ -144,12 +153,15 @@ class GradedBatches:
     def __call__(self, step: int) -> GradedBatch:
         """Give this process's part of the batch of a step."""
         random = np.random.default_rng([self._seed, step])
-        drawn = [(query, self._draw(int(query), random)) for query in self._plan.batch(step)][self._part]
+        with _READING:
+            drawn = [(query, self._draw(int(query), random)) for query in self._plan.batch(step)][self._part]
         rows = np.concatenate([self._judged.rows[query][places] for query, places in drawn])
         grades = np.concatenate([self._judged.grades[query][places] for query, places in drawn])
         query_of = np.repeat(np.arange(len(drawn)), [len(places) for _, places in drawn])
         texts = [self._judged.queries[query] for query, _ in drawn]
-        videos = self._corpus.read(rows.tolist())
+        with _READING:
+            videos = self._corpus.read(rows.tolist())
+        videos = [with_pictures(video, self._settings.reads) for video in videos]
         return GradedBatch(
             settings=self._settings,
             names=[f"{video.doc_id} for '{texts[i]}'" for video, i in zip(videos, query_of, strict=True)],
@@ -193,7 +205,9 @@ class PictureBatches:
 
     def __call__(self, step: int) -> PictureBatch:
         """Give this process's part of the batch of a step."""
-        videos = self._corpus.read(self._rows[self._plan.batch(step)[self._part]].tolist())
+        with _READING:
+            videos = self._corpus.read(self._rows[self._plan.batch(step)[self._part]].tolist())
+        videos = [with_pictures(video, frozenset(map(Modality, self._settings.sources))) for video in videos]
         inputs = self._maker.documents(videos)
         frame_of = [video.doc_id for video in videos for _ in range(inputs.has_frame.shape[1])]
         found = {
@@ -219,12 +233,25 @@ def without_title(video: PreparedVideo) -> PreparedVideo:
     return replace(video, texts=texts)
 
 
-def made_ahead(make: Callable[[int], T], steps: range) -> Iterator[T]:
-    """Give make(step) for every step in order, the next one being made in a thread while this one is used."""
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-        coming = deque(pool.submit(make, step) for step in steps[:1])
-        for step in steps:
+def with_pictures(video: PreparedVideo, modalities: Collection[Modality]) -> PreparedVideo:
+    """Give the video without the pictures that are not of these modalities: they need not be decoded."""
+    cover = video.cover if Modality.COVER in modalities else None
+    frames = video.frames if Modality.FRAMES in modalities else ()
+    return replace(video, cover=cover, frames=frames)
+
+
+def made_ahead(make: Callable[[int], T], steps: range, threads: int = 1) -> Iterator[T]:
+    """Give make(step) for every step in order, the next ones being made while this one is used.
+
+    Args:
+        make: safe to call from several threads.
+        steps: numbers of the steps.
+        threads: how many are made at a time; as many finished ones wait at most.
+    """
+    left = iter(steps)
+    with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
+        coming = deque(pool.submit(make, step) for step in islice(left, threads))
+        while coming:
             batch = coming.popleft().result()
-            if step + 1 < steps.stop:
-                coming.append(pool.submit(make, step + 1))
+            coming.extend(pool.submit(make, step) for step in islice(left, 1))
             yield batch

@@ -15,7 +15,17 @@ from training.config import FitSettings, StageSettings
 from training.paths import RunPaths
 
 #: Settings of a run that do not decide what it comes to (on a CPU), so that they may change when it goes on.
-_FREE = ("dir", "save_every", "log_every", "tensorboard", "peak_tflops", "engine", "device", "activation_checkpointing")
+_FREE = (
+    "dir",
+    "save_every",
+    "log_every",
+    "tensorboard",
+    "peak_tflops",
+    "engine",
+    "device",
+    "activation_checkpointing",
+    "load_threads",
+)
 
 
 def run_hash_of(settings: FitSettings, corpus: PreparedCorpus, val_corpus: PreparedCorpus | None) -> str:

@@ -103,10 +103,11 @@ class StageLoop:
         model: MatchModel = self._engine.learner.model
         meter = Meter(model.device, world_size=world_size(), precision=run.precision, peak_tflops=run.peak_tflops)
         steps = range(start, settings.steps)
+        batches = meter.waited(made_ahead(self._stage.batches, steps, run.load_threads))
         self._freezing.train_mode()
         with progress(settings.name, settings.steps, unit="steps") as bar:
             bar.advance(start)
-            for step, batch in zip(steps, meter.waited(made_ahead(self._stage.batches, steps)), strict=True):
+            for step, batch in zip(steps, batches, strict=True):
                 losses = meter.step(len(batch), lambda batch=batch, step=step: self._step(batch, step))  # type: ignore[misc]
                 done = step + 1
                 last = done == settings.steps
