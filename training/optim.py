@@ -53,8 +53,13 @@ class OptimSettings(Settings):
         return self.lr * share
 
 
-def make_optimizer(model: nn.Module, settings: OptimSettings) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, settings: OptimSettings, *, fused: bool = False) -> torch.optim.AdamW:
     """Give AdamW over all trainable parameters; every group has the `scale` of its rate.
+
+    Args:
+        model: the model.
+        settings: of the stage.
+        fused: update in one kernel, many times faster on a CPU with many small parameters.
 
     Raises:
         ConfigError: `rates` names parameters that do not exist, or nothing is left to train.
@@ -72,7 +77,7 @@ def make_optimizer(model: nn.Module, settings: OptimSettings) -> torch.optim.Ada
     if not groups:
         raise ConfigError("no parameter is left to train: see `train` and `freeze` of the stage")
     listed = [{"params": found, "weight_decay": decay, "scale": scale} for (scale, decay), found in groups.items()]
-    return torch.optim.AdamW(listed, lr=settings.lr, betas=settings.betas)
+    return torch.optim.AdamW(listed, lr=settings.lr, betas=settings.betas, fused=fused or None)
 
 
 def rate_scales(names: Iterable[str], settings: OptimSettings) -> dict[str, float]:

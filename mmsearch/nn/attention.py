@@ -28,12 +28,20 @@ class Block(nn.Module):
         b, n, w = tokens.shape
         qkv = self.qkv(self.norm_attention(tokens)).view(b, n, 3, self.heads, w // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, N, W/H]
-        mixed = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=allowed, dropout_p=self.dropout if self.training else 0.0
-        )
+        mixed = _attend(q, k, v, allowed, self.dropout if self.training else 0.0)
         tokens = tokens + self.out(mixed.transpose(1, 2).reshape(b, n, w))
         changed: Tensor = self.mlp(self.norm_mlp(tokens))
         return tokens + changed
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, dropout: float) -> Tensor:
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        # torch's bf16 kernel for CPUs takes ten times as long as its fp32 one in the backward pass over short texts
+        with torch.autocast("cpu", enabled=False):
+            return F.scaled_dot_product_attention(
+                q.float(), k.float(), v.float(), attn_mask=allowed, dropout_p=dropout
+            ).to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout)
 
 
 class Transformer(nn.Module):

@@ -29,7 +29,7 @@ class PlainEngine:
     def __init__(self, learner: Learner, optim: OptimSettings, *, chunk_size: int | None = None) -> None:
         self.learner, self._optim, self._chunk_size = learner, optim, chunk_size
         broadcast_module(learner)
-        self.optimizer = make_optimizer(learner, optim)
+        self.optimizer = make_optimizer(learner, optim, fused=learner.model.device.type == "cpu")
         self.scales = [float(group["scale"]) for group in self.optimizer.param_groups]
         self._parameters = [p for p in learner.parameters() if p.requires_grad]
 

@@ -92,7 +92,10 @@ class TimmImageTower(PixelTower):
         Raises:
             ConfigError: the model gives several feature maps, not one.
         """
-        tokens = self.vit(self.normalised(images))
+        pixels = self.normalised(images)
+        if not self.is_transformer:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)  # convolutions are a third faster so
+        tokens = self.vit(pixels)
         if not isinstance(tokens, Tensor):
             raise ConfigError(f"image tower '{self.name}' gives {type(tokens).__name__}, not one feature map of tokens")
         if tokens.ndim == 3:
