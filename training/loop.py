@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmsearch.logs import ProgressBar, progress
 from mmsearch.models.match import MatchModel
-from mmsearch.nn.distributed import barrier, of_rank_0, rank, world_size
+from mmsearch.nn.distributed import barrier, of_rank_0, rank, sum_over_ranks, world_size
 from training.averaging import Average
 from training.batches import made_ahead
 from training.checkpoints import Figures, Position, read_tensors, save_best, save_checkpoint
@@ -135,8 +135,10 @@ class StageLoop:
         return losses
 
     def _record(self, losses: Mapping[str, Tensor], done: int, meter: Meter, bar: ProgressBar) -> None:
-        settings = self._stage.settings
-        values = {name: round(float(value.detach()), 5) for name, value in losses.items()}
+        settings, device = self._stage.settings, self._engine.learner.model.device
+        # each process has its share: averaged they are the losses of the global batch
+        mean = sum_over_ranks(torch.stack([value.detach().to(device) for value in losses.values()])) / world_size()
+        values = {name: round(value, 5) for name, value in zip(losses, mean.tolist(), strict=True)}
         values["lr"] = settings.optim.rate(done - 1, settings.steps)
         values |= meter.flush()
         bar.note(f"loss {values['loss']:.3f}")
