@@ -89,15 +89,24 @@ class PairBatches:
         share: Share = Share(),
     ) -> None:
         self._corpus, self._pairs, self._maker, self._settings = corpus, pairs, maker, settings
-        size, self._part = share.cut(batch_size, len(pairs.row_of), "pairs")
-        self._plan = PairPlan(row_groups_of(corpus, pairs.row_of), batch_size=size, seed=seed)
+        self._copies, self._seed = settings.queries_per_video, seed
+        if batch_size % self._copies:
+            raise ConfigError(f"batch_size {batch_size} is no multiple of queries_per_video {self._copies}")
+        rows = pairs.row_of
+        if self._copies > 1:  # then not pairs are planned but videos, and the pairs of each are drawn
+            self._groups = _by_row(rows)
+            rows = np.unique(rows)
+        size, self._part = share.cut(batch_size // self._copies, len(rows), "pairs")
+        self._plan = PairPlan(row_groups_of(corpus, rows), batch_size=size, seed=seed)
 
     def __call__(self, step: int) -> PairBatch:
         """Give this process's part of the batch of a step."""
+        copies = self._copies
+        own = slice(self._part.start * copies, self._part.stop * copies)
         with _READING:
-            numbers = self._plan.batch(step)
-            queries, rows = self._pairs.query_of[numbers], self._pairs.row_of[numbers]
-            own_queries, own_rows = queries[self._part], rows[self._part]
+            numbers = self._draw(self._plan.batch(step), step)
+            queries, rows = self._pairs.query_of[numbers], self._pairs.row_of[numbers][::copies]
+            own_queries, own_rows = queries[own], rows[self._part]
             videos = self._corpus.read(own_rows.tolist())
         videos = [with_pictures(video, self._settings.reads) for video in videos]
         if self._pairs.hide_title:
@@ -106,19 +115,34 @@ class PairBatches:
         to_videos, to_queries = self._together(own_queries, own_rows, queries, rows)
         return PairBatch(
             settings=self._settings,
-            names=[f"{video.doc_id} for '{text}'" for video, text in zip(videos, texts, strict=True)],
+            names=[
+                f"{video.doc_id} for '{text}'" for video, text in zip(_repeated(videos, copies), texts, strict=True)
+            ],
             queries=self._maker.queries(texts),
             documents=self._maker.documents(videos),
-            first=self._part.start,
+            first=own.start,
             to_videos=torch.from_numpy(to_videos),
             to_queries=torch.from_numpy(to_queries),
             satisfied=torch.from_numpy(self._pairs.satisfied[numbers]),
         )
 
     def _together(self, own_queries: Int64, own_rows: Int64, queries: Int64, rows: Int64) -> tuple[Bool, Bool]:
-        """Tell which own queries belong to which videos, and which own videos to which queries, [b, B] each."""
-        same = (own_queries[:, None] == queries[None, :]) | (own_rows[:, None] == rows[None, :])
-        return same | self._pairs.known(own_queries, rows), same | self._pairs.known(queries, own_rows).T
+        """Tell which own queries belong to which videos [b, V], and the videos of own pairs to which queries [b, B].
+
+        Pairs of the same query belong together as well: whose video is a negative of which is not known.
+        """
+        row_of_own, row_of = own_rows.repeat(self._copies), rows.repeat(self._copies)
+        same = (own_queries[:, None] == queries[None, :]) | (row_of_own[:, None] == row_of[None, :])
+        to_videos = same.reshape(len(own_queries), len(rows), self._copies).any(2)
+        return to_videos | self._pairs.known(own_queries, rows), same | self._pairs.known(queries, row_of_own).T
+
+    def _draw(self, groups: Int64, step: int) -> Int64:
+        """Give as many pairs as are asked for of each group; a pair comes twice only where there are too few."""
+        if self._copies == 1:
+            return groups
+        random = np.random.default_rng([self._seed, step])
+        found = [random.permutation(self._groups[group]) for group in groups]
+        return np.concatenate([np.resize(group, self._copies) for group in found])
 
 
 class GradedBatches:
@@ -219,6 +243,17 @@ class PictureBatches:
         }
         pictures = torch.cat([found[source][0] for source in self._settings.sources])
         return PictureBatch(self._settings, [n for s in self._settings.sources for n in found[s][1]], pictures)
+
+
+def _by_row(row_of: Int64) -> list[Int64]:
+    """Give the numbers of the pairs of each row."""
+    order = np.argsort(row_of, kind="stable")
+    starts = np.flatnonzero(np.diff(row_of[order], prepend=-1))
+    return np.split(order, starts[1:])
+
+
+def _repeated(videos: list[PreparedVideo], copies: int) -> list[PreparedVideo]:
+    return [video for video in videos for _ in range(copies)]
 
 
 def row_groups_of(corpus: PreparedCorpus, rows: Int64) -> Int64:

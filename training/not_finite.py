@@ -10,6 +10,7 @@ from mmsearch.nn.distributed import rank
 from training.learner import Batch, ChunkedLearner, Learner
 from training.paths import RunPaths
 from training.representations import Representations
+from training.tasks import PairBatch
 
 _TOLD = 5
 
@@ -35,6 +36,7 @@ def _suspects(learner: Learner, batch: Batch) -> list[str]:
     given = learner(batch, embed_only=True)
     bad = torch.zeros(len(batch.names), dtype=torch.bool)
     for vectors in given.vectors.values() if isinstance(given, Representations) else ():
-        if len(vectors) == len(bad):  # of graded rows, queries are fewer than names
-            bad |= ~vectors.flatten(1).isfinite().all(1).cpu()
+        wrong = ~vectors.flatten(1).isfinite().all(1).cpu()
+        if len(bad) % len(wrong) == 0 and (len(wrong) == len(bad) or isinstance(batch, PairBatch)):
+            bad |= wrong.repeat_interleave(len(bad) // len(wrong))  # pairs may share their video
     return [name for name, found in zip(batch.names, bad.tolist(), strict=True) if found]

@@ -1,6 +1,7 @@
 """Pairs of a query and a video against the other videos of the global batch.
 
-Letters: b pairs of this process, B pairs of all processes, D components, T frames.
+Letters: b pairs and v videos of this process, B pairs and V videos of all processes, K pairs of a video (b = vK), T
+frames.
 """
 
 from __future__ import annotations
@@ -33,22 +34,25 @@ class ContrastiveSettings(MatchingSettings):
     """`titles`: a video's own title is the query, and is hidden from the document tower. `clicks`: clicked videos."""
     satisfied_spaces: list[SpaceName] = ["frames", "content"]
     """With `clicks`, these learn only from clicks that satisfied (watch time, completion): the content domain."""
+    queries_per_video: int = Field(default=1, ge=1)
+    """Pairs that share a video in a batch: pictures cost more than queries, and are encoded once for all of them. The
+    batch then holds batch_size / queries_per_video videos; an epoch goes over videos, their queries are drawn."""
     frame_weight: float = Field(default=0.0, ge=0)
     """Weight of the query-frame terms: every single frame must be closer to its query than frames of other videos."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairBatch:
-    """Pairs: query i belongs to video i.
+    """Pairs: query i belongs to video i // K.
 
     Args:
         settings: of the task.
         names: what to call the pairs of this process in an error, b.
         queries: b queries.
-        documents: b videos.
+        documents: v videos.
         first: number of this process's first pair in the global batch.
-        to_videos: True where a query of this process and a video of any belong together, [b, B].
-        to_queries: True where a video of this process and a query of any belong together, [b, B].
+        to_videos: True where a query of this process and a video of any belong together, [b, V].
+        to_queries: True where the video of a pair of this process and a query of any belong together, [b, B].
         satisfied: True where the pair may teach the content domain, of all processes, [B].
     """
 
@@ -109,23 +113,29 @@ class PairBatch:
     ) -> Tensor:
         """Give world * (sum over this process's learned rows, both directions) / (2 * learned pairs of all)."""
         query, queries = own.vectors[f"{tower}/{space}"], everyone.vectors[f"{tower}/{space}"]
-        here = slice(self.first, self.first + len(query))
+        device, copies = query.device, self.settings.queries_per_video
         scale, selection = model.scale(space), self.settings.selection
-        to_videos = scale * poly_scores(query, codes.codes, selection)  # [b, B]
+        pair = torch.arange(self.first, self.first + len(query), device=device)
+        video = pair // copies
+        to_videos = scale * poly_scores(query, codes.codes, selection)  # [b, V]
         if len(query) == len(queries):
             to_queries = to_videos.T
         else:
-            to_queries = scale * poly_scores(queries, codes.codes[here], selection).T  # [b, B]
-        partner = torch.arange(here.start, here.stop, device=query.device)
-        mine = torch.arange(len(queries), device=query.device) == partner.unsqueeze(1)
-        positives = self.to_videos.to(query.device), self.to_queries.to(query.device)
-        rows = info_nce_rows(to_videos, partner, (positives[0] | ~codes.present) & ~mine)
-        rows = rows + info_nce_rows(to_queries, partner, positives[1] & ~mine)
-        learned = codes.present & self._may_teach(space).to(query.device)
-        return world_size() * torch.where(learned[here], rows, 0.0).sum() / (2 * learned.sum().clamp(min=1))
+            to_queries = scale * poly_scores(queries, codes.codes[video[::copies]], selection).T  # [v, B]
+        to_queries = to_queries.repeat_interleave(copies, 0)  # [b, B]
+        rows = _rows(to_videos, video, self.to_videos.to(device), ~codes.present)
+        rows = rows + _rows(to_queries, pair, self.to_queries.to(device))
+        learned = codes.present.repeat_interleave(copies) & self._may_teach(space).to(device)
+        return world_size() * torch.where(learned[pair], rows, 0.0).sum() / (2 * learned.sum().clamp(min=1))
 
     def _may_teach(self, space: str) -> Tensor:
         settings = self.settings
         if settings.pairs == "clicks" and space in settings.satisfied_spaces:
             return self.satisfied
         return torch.ones_like(self.satisfied)
+
+
+def _rows(logits: Tensor, own: Tensor, positives: Tensor, unusable: Tensor | None = None) -> Tensor:
+    """Give the loss of each row: other positives, and columns that may not be compared with, are left out."""
+    ignored = positives if unusable is None else positives | unusable
+    return info_nce_rows(logits, own, ignored.scatter(1, own.unsqueeze(1), False))

@@ -119,3 +119,33 @@ def test_batches_made_ahead_come_in_order_and_raise_what_was_raised():
 
     with pytest.raises(ValueError, match="broken batch"):
         list(made_ahead(broken, range(3)))
+
+
+def naive_pair_loss(query, video, pairs, known, scale):
+    """Give InfoNCE in both directions by loops: `pairs` are (query, video), `known` all that belong together."""
+    total = 0.0
+    for q, v in pairs:
+        others = [w for w in sorted({w for _, w in pairs}) if w == v or (q, w) not in known]
+        total -= torch.log_softmax(scale * torch.stack([query[q] @ video[w] for w in others]), 0)[others.index(v)]
+        asking = [i for i in range(len(query)) if i == q or (i, v) not in known]
+        total -= torch.log_softmax(scale * torch.stack([query[i] @ video[v] for i in asking]), 0)[asking.index(q)]
+    return total / (2 * len(pairs))
+
+
+def test_queries_that_share_a_video_in_a_batch_against_loops(parts):
+    corpus, maker, model = parts
+    rows = np.array([1, 1, 1, 2, 2, 3, 4, 4])  # the video of row 3 has one query only: it comes twice
+    pairs = Pairs([f"query {n}" for n in range(8)], np.arange(8), rows, np.ones(8, bool), False)
+    task = ContrastiveSettings(augment=AugmentSettings(), spaces=["cover"], queries_per_video=2, distil_weight=0)
+    batch = PairBatches(corpus, pairs, maker, task, batch_size=8, seed=0)(0)
+    assert len(batch.documents) == 4
+    assert len(batch.queries) == len(batch) == 8
+    given = ChunkedLearner(model.eval())(batch, embed_only=True)
+    query, video = given.vectors["teacher/cover"], given.vectors["codes/cover"][:, 0]
+    links = [(i, i // 2) for i in range(8)]
+    expected = naive_pair_loss(query, video, links, set(links), model.scale("cover"))
+    torch.testing.assert_close(batch.losses(model, given)["teacher/cover"], expected)
+    drawn = {
+        name for step in range(30) for name in PairBatches(corpus, pairs, maker, task, batch_size=8, seed=0)(step).names
+    }
+    assert len(drawn) == 8  # every query has its turn
