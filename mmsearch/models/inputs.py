@@ -136,4 +136,4 @@ class InputMaker:
                     f"{doc_id}: the prepared picture is {picture.width} x {picture.height}, the model reads "
                     f"{self._side} x {self._side}; prepare the corpus with image_size={self._side}"
                 )
-            return np.asarray(picture.convert("RGB"))
+            return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
