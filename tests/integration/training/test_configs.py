@@ -126,7 +126,8 @@ def data_words(data, world, corpus):
 
 def stage_words(number, stage):
     """Two steps, of a batch that still needs the chunks, the replay and the warm-up that the file asks for."""
-    sizes = ["steps=2", f"batch_size={2 if stage.task.type == 'graded' else 6}", "optim.warmup_steps=1"]
+    pairs = 6 * getattr(stage.task, "queries_per_video", 1)
+    sizes = ["steps=2", f"batch_size={2 if stage.task.type == 'graded' else pairs}", "optim.warmup_steps=1"]
     if stage.task.type == "graded":
         sizes.append("task.videos_per_query=3")
     if stage.task.type == "mae":
