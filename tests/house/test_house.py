@@ -50,7 +50,7 @@ def test_nothing_unsafe_or_unfinished_stands_in_the_product():
     found = {(name_of(p), m.group()) for p in PRODUCT for m in refused.finditer(p.read_text(encoding="utf-8"))}
     # a worker unpickles what its own parent process sends through a socket that nobody else can reach
     assert found == {
-        ("mmsearch/encoders/weights.py", "torch.load("),  # weights_only, by a command of its own, to get rid of a pickle
+        ("mmsearch/encoders/weights.py", "torch.load("),  # `convert`: weights_only, to be rid of a pickle
         ("mmsearch/workers/child.py", "pickle.load"),
         ("mmsearch/workers/process.py", "pickle.load"),
     }

@@ -176,7 +176,10 @@ def test_broken_and_newer_folders_are_refused(parts, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config | {"model": config["model"] | {"dim": 8}}))
     with pytest.raises(CorruptIndexError, match="cannot be read into this model"):
         load_model(tmp_path)
-    for broken in ({"format_version": 1}, {"format_version": 1, "model": {"dimm": 8}}):
+    (tmp_path / "config.json").write_text(json.dumps(config | {"format_version": 1}))
+    with pytest.raises(FormatVersionError, match="format 1, which had other towers"):
+        load_model(tmp_path)
+    for broken in ({"format_version": 2}, {"format_version": 2, "model": {"dimm": 8}}):
         (tmp_path / "config.json").write_text(json.dumps(broken))
         with pytest.raises(CorruptIndexError, match=r"config\.json: does not hold the settings"):
             load_model(tmp_path)
