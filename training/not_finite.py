@@ -10,7 +10,7 @@ from mmsearch.nn.distributed import rank
 from training.learner import Batch, ChunkedLearner, Learner
 from training.paths import RunPaths
 from training.representations import Representations
-from training.tasks import PairBatch
+from training.tasks import GradedBatch
 
 _TOLD = 5
 
@@ -35,8 +35,10 @@ def _suspects(learner: Learner, batch: Batch) -> list[str]:
         return []
     given = learner(batch, embed_only=True)
     bad = torch.zeros(len(batch.names), dtype=torch.bool)
-    for vectors in given.vectors.values() if isinstance(given, Representations) else ():
+    for kind, vectors in given.vectors.items() if isinstance(given, Representations) else ():
         wrong = ~vectors.flatten(1).isfinite().all(1).cpu()
-        if len(bad) % len(wrong) == 0 and (len(wrong) == len(bad) or isinstance(batch, PairBatch)):
+        if isinstance(batch, GradedBatch) and kind.startswith(("teacher/", "student/")):
+            bad |= wrong[batch.query_of]
+        else:
             bad |= wrong.repeat_interleave(len(bad) // len(wrong))  # pairs may share their video
     return [name for name, found in zip(batch.names, bad.tolist(), strict=True) if found]
