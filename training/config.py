@@ -154,7 +154,7 @@ class RunSettings(Settings):
     engine: EngineSettings = PlainSettings()
     """What moves the parameters."""
     precision: Precision = "fp32"
-    """bf16 = automatic mixed precision; under DeepSpeed bf16 parameters with fp32 masters."""
+    """bf16 = encode under automatic mixed precision; parameters, gradients and losses stay fp32, in every engine."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
