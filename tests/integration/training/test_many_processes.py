@@ -28,20 +28,28 @@ STAGES = [
     {
         "steps": 6,
         "batch_size": 4,
-        "chunk_size": 3,
-        "task": {"type": "graded", "videos_per_query": 3, "spaces": ["cover"]},
+        "chunk_size": 4,
+        "task": {"type": "graded", "videos_per_query": 6, "spaces": ["cover"]},
     },
 ]
 
 
 @pytest.fixture(scope="module")
-def config(tiny_run, tiny_model, tmp_path_factory):
-    """Give the file of a run without any chance in it, so that processes can be compared."""
+def config(tiny_run, tiny_world, tiny_model, tmp_path_factory):
+    """Give the file of a run without any chance in it, so that processes can be compared.
+
+    One query has 2 judged videos and the others 6 each: processes hold different numbers of rows, and of chunks.
+    """
+    folder = tmp_path_factory.mktemp("config")
+    rows = (tiny_world / "judgments_train.jsonl").read_text().splitlines()
+    few = [row for row in rows if "red ball" not in row or '"d00"' in row or '"d07"' in row]
+    (folder / "judgments.jsonl").write_text("\n".join(few) + "\n")
     fusion = {"depth": 1, "heads": 2, "num_codes": 3, "modality_dropout": 0.0}
     model = tiny_model | {"document": tiny_model["document"] | {"fusion": fusion}}
     stages = [stage | {"task": stage["task"] | {"augment": STILL}} for stage in STAGES]
-    tree = tiny_run("set below", stages, run={"save_every": 2, "validate_every": 3, "keep": "last"}, model=model)
-    path = tmp_path_factory.mktemp("config") / "run.yaml"
+    runs, data = {"save_every": 2, "validate_every": 3, "keep": "last"}, {"judgments": str(folder / "judgments.jsonl")}
+    tree = tiny_run("set below", stages, run=runs, data=data, model=model)
+    path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(tree))
     return path
 
