@@ -36,7 +36,7 @@ class DataSettings(Settings):
     val_judgments: Path | None = None
     """Grades to validate on, of videos of the corpus; they are never trained on. None = none."""
     val_videos: Path | None = None
-    """A videos table that is used for validation by `val_interactions` alone, prepared like `videos`."""
+    """A videos table for validation alone: by `val_interactions`, and of masked pictures; prepared like `videos`."""
     val_corpus: Path | None = None
     """The same as a prepared corpus."""
     val_interactions: Path | None = None

@@ -12,7 +12,7 @@ from training.paths import RunPaths
 
 
 def open_corpora(settings: FitSettings, paths: RunPaths) -> tuple[PreparedCorpus, PreparedCorpus | None]:
-    """Give the corpus to learn from, and that of validation by pairs.
+    """Give the corpus to learn from, and that of validation (by pairs, or by rebuilt pictures).
 
     Raises:
         ConfigError: a corpus was prepared with other pictures than the model reads.
@@ -20,7 +20,7 @@ def open_corpora(settings: FitSettings, paths: RunPaths) -> tuple[PreparedCorpus
     """
     data = settings.data
     corpus = _open(settings, data.corpus, data.videos, paths.folder / "corpus")
-    if data.val_interactions is None:
+    if data.val_corpus is None and data.val_videos is None:
         return corpus, None
     return corpus, _open(settings, data.val_corpus, data.val_videos, paths.folder / "val_corpus")
 

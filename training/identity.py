@@ -11,7 +11,7 @@ from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import ConfigError, CorruptIndexError
 from mmsearch.files import hash_bytes, hash_file, read_json
 from training.checkpoints import Figures
-from training.config import FitSettings, StageSettings
+from training.config import DataSettings, FitSettings, StageSettings
 from training.paths import RunPaths
 
 #: Settings of a run that do not decide what it comes to (on a CPU), so that they may change when it goes on.
@@ -37,8 +37,12 @@ def run_hash_of(settings: FitSettings, corpus: PreparedCorpus, val_corpus: Prepa
         del stage["chunk_size"]
     if settings.run.keep == "last" and all(stage.patience is None for stage in settings.stages):
         del dump["run"]["validate_every"]
-    hashes = [hash_file(path).encode() for path in _files(settings)]
-    hashes += [one.content_hash.encode() for one in (corpus, val_corpus) if one is not None]
+    for name in ("root", "corpus", "val_corpus", "val_videos"):  # what is in the corpora counts, not where they are
+        del dump["data"][name]
+    _hash_tables(dump["data"], settings.data)
+    for stage in dump["stages"]:
+        _hash_tables(stage["data"], settings.data)
+    hashes = [one.content_hash.encode() for one in (corpus, val_corpus) if one is not None]
     tokenizer = settings.tokenizer.load()
     if tokenizer is not None:
         hashes.append(tokenizer.to_bytes())
@@ -68,14 +72,21 @@ def _parent(stages: list[StageSettings], number: int) -> dict[str, Any]:
     return found
 
 
-def _files(settings: FitSettings) -> list[Path]:
-    data = settings.data
-    named = [data.interactions, data.judgments, data.val_judgments, data.val_interactions, data.videos, *data.holdout]
-    named += [path for stage in settings.stages for path in (stage.data.interactions, stage.data.judgments)]
-    files = [data.path(path) for path in named if path is not None]
-    for path in files:
-        check_readable(path)
-    return files
+def _hash_tables(dump: dict[str, Any], data: DataSettings) -> None:
+    """Put the hash of each table in place of its path: data that was moved is the same data.
+
+    Raises:
+        DataError: a table cannot be read.
+    """
+    for name in {"interactions", "judgments", "val_judgments", "val_interactions", "videos"} & dump.keys():
+        dump[name] = None if dump[name] is None else _hash_of(data.path(Path(dump[name])))
+    if "holdout" in dump:
+        dump["holdout"] = [_hash_of(data.path(Path(path))) for path in dump["holdout"]]
+
+
+def _hash_of(path: Path) -> str:
+    check_readable(path)
+    return hash_file(path)
 
 
 def _files_of(settings: FitSettings, stage: StageSettings) -> list[Path]:

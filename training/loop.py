@@ -169,6 +169,9 @@ class StageLoop:
                 self._left = found
             told = {**found, "best": True} if is_best and self._run.keep == "best" else found
             self._tracker.append("validation", settings.name, self._stage.steps_before + done, told)
+        sheet = self._paths.sheet(self._stage.steps_before + done)
+        if rank() == 0 and sheet.is_file():
+            self._tracker.picture("validation/rebuilt", sheet, self._stage.steps_before + done)
         _log.info("%s, step %d of %d: %s", settings.name, done, settings.steps, _words(found))
         return settings.patience is not None and self._since_best >= settings.patience
 

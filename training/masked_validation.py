@@ -48,5 +48,5 @@ class MaskedValidation:
             loss = float(learner.autoencoder(pictures))
         if rank() == 0:
             self._paths.pictures.mkdir(parents=True, exist_ok=True)
-            write_pictures(self._paths.pictures / f"{total_steps:08d}.png", learner.autoencoder.rebuild(pictures[:8]))
+            write_pictures(self._paths.sheet(total_steps), learner.autoencoder.rebuild(pictures[:8]))
         return {"rebuild": {"loss": loss}}

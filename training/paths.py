@@ -31,6 +31,10 @@ class RunPaths:
         """Folder of pictures that validations draw."""
         return self.folder / "pictures"
 
+    def sheet(self, total_steps: int) -> Path:
+        """Pictures that were masked and rebuilt after so many steps."""
+        return self.pictures / f"{total_steps:08d}.png"
+
     @property
     def config(self) -> Path:
         """All settings as they were used."""

@@ -59,13 +59,14 @@ class Sources:
         """
         stages = self.settings.all_stages
         stage = stages[number]
-        own = self._batches(stage, number, stage.batch_size)
+        own = self._batches(stage, number)
         if stage.replay is None:
             return own
         earlier = next(i for i, other in enumerate(stages) if other.name == stage.replay.stage)
-        return Mixed(own, self._batches(stages[earlier], number, stage.batch_size), stage.replay.share)
+        return Mixed(own, self._batches(stages[earlier], number), stage.replay.share)
 
-    def _batches(self, stage: StageSettings, number: int, batch_size: int) -> Batches:
+    def _batches(self, stage: StageSettings, number: int) -> Batches:
+        batch_size = stage.batch_size
         seed, share = self.settings.run.seed * 1000 + number, Share(rank(), world_size())
         task, corpus, maker = stage.task, self.corpus, self.maker
         data = self.settings.data.model_copy(update=stage.data.model_dump(exclude_none=True))
