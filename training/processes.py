@@ -25,10 +25,10 @@ def together(device: str) -> Iterator[torch.device]:
         ConfigError: there is no such device here.
     """
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    if not alone and device in ("auto", "cuda") and torch.cuda.is_available():
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # named before any is touched: GPU 0 is another's
     chosen = pick_device(device)
-    if not alone and chosen.type == "cuda" and chosen.index is None:
-        chosen = pick_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
-    if chosen.type == "cuda":
+    if chosen.type == "cuda" and chosen.index is not None:  # without a number it is the current one already
         torch.cuda.set_device(chosen)
     if alone:
         yield chosen
