@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -156,7 +157,8 @@ class StageLoop:
             figure = selected(found, self._stage.select)
             if figure is not None:  # processes that disagreed in the last digit would part ways
                 figure = of_rank_0(figure, learner.model.device)
-            is_best = figure is not None and (self._best is None or figure > self._best)
+            # a figure that is no number (no graded pair, a broken loss) is never the best
+            is_best = figure is not None and figure > (-math.inf if self._best is None else self._best)
             if is_best:
                 self._best, self._since_best = figure, 0
                 if self._average is not None:
@@ -191,6 +193,7 @@ class StageLoop:
                 weights = {name: tensor.clone() for name, tensor in self._engine.weights().items()}
         if rank() == 0:
             save_checkpoint(self._paths.checkpoints, {"model": weights}, self._position(done, ended=True))
+        barrier()  # the next stage removes the best weights: all have read them
         return weights, self._left
 
     def _position(self, done: int, *, ended: bool = False) -> Position:
