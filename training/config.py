@@ -212,6 +212,8 @@ class FitSettings(Settings):
                 raise ValueError(f"stage '{stage.name}' replays '{stage.replay.stage}', which is no earlier stage")
             if stage.replay is not None and isinstance(earlier[stage.replay.stage].task, MaskedSettings):
                 raise ValueError(f"stage '{stage.name}': a mae stage cannot be replayed")
+            if stage.replay is not None and isinstance(stage.task, MaskedSettings):
+                raise ValueError(f"stage '{stage.name}': a mae stage cannot replay another")
         validated = self.data.val_judgments is not None or self.data.val_interactions is not None
         for stage in self.stages:
             if stage.patience is not None and not validated and not isinstance(stage.task, MaskedSettings):

@@ -28,6 +28,7 @@ def settings(stages, **rest):
         ([{"replay": {"stage": "s1", "share": 0.1}}, {}], {}, "which is no earlier stage"),
         ([{}, {"replay": {"stage": "s0", "share": 1.0}}], {}, "less than 1"),
         ([{"task": {"type": "mae"}}, {"replay": {"stage": "s0", "share": 0.1}}], {}, "a mae stage cannot be replayed"),
+        ([{}, {"task": {"type": "mae"}, "replay": {"stage": "s0", "share": 0.1}}], {}, "a mae stage cannot replay"),
         ([{"patience": 2}], {}, r"stage 's0': patience needs data\.val_judgments or data\.val_interactions"),
         ([{"task": GRADED}], {"distillation": "two_stage"}, "two_stage needs a contrastive stage"),
         ([{}], {"data": {"interactions": "log"}}, r"give data\.corpus .* or data\.videos"),
