@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from mmsearch.errors import ConfigError
 from mmsearch.extras import require
-from mmsearch.nn.distributed import broadcast_module
+from mmsearch.nn.distributed import broadcast_buffers, broadcast_module
 from training.backward import backward_through
 from training.engines.zero_settings import DeepSpeedSettings
 from training.engines.zero_state import ZeroState
@@ -84,7 +84,11 @@ class DeepSpeedEngine:
         return {**losses, "grad_norm": norm}
 
     def weights(self) -> dict[str, Tensor]:
-        """Give the learner's weights (see `Engine.weights`), and put them into `learner`."""
+        """Give the learner's weights (see `Engine.weights`), and put them into `learner`.
+
+        Statistics of batch norm become those of rank 0.
+        """
+        broadcast_buffers(self._trained)
         put_weights(self.learner, self._state.weights())
         return unique_tensors(self.learner)
 
@@ -165,7 +169,8 @@ def _deepspeed(device: torch.device) -> Any:
     # compiled at first use, in a minute and with a compiler; only DeepSpeed's inference calls it
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if not dist.is_initialized():
-        os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed wants to be told by a launcher
+        # DeepSpeed wants to be told by a launcher, and moves what it trains to the GPU of this number
+        os.environ.setdefault("LOCAL_RANK", str(device.index or 0))
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
     return deepspeed
