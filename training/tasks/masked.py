@@ -13,6 +13,7 @@ from mmsearch.encoders.mae import MaeSettings, MaskedAutoencoder
 from mmsearch.models.match import MatchModel
 from training.augment import AugmentSettings, augment
 from training.learner import Learner, Precision
+from training.tasks.embedding import share_of_rank
 
 
 class MaskedSettings(MaeSettings):
@@ -65,8 +66,12 @@ class MaskedLearner(Learner):
         self.autoencoder: MaskedAutoencoder = settings.build(model.document.image).to(model.device)
 
     def forward(self, batch: PictureBatch) -> dict[str, Tensor]:
-        """Give `loss` and `rebuild`, the same: the squared error of the hidden patches."""
+        """Give `loss` and `rebuild`, the same: the squared error of the hidden patches.
+
+        Processes may have different numbers of pictures (frames): averaged, theirs is the loss of the global batch.
+        """
         pictures = augment(batch.pictures.to(self.model.device), batch.settings.augment)
         with self.autocast():
             loss: Tensor = self.autoencoder(pictures)
-        return {"loss": loss.float(), "rebuild": loss.float()}
+        loss = loss.float() * share_of_rank(len(pictures), loss)
+        return {"loss": loss, "rebuild": loss}
