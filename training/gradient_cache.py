@@ -76,7 +76,8 @@ def cached_backward(
 def _carrier(part: Representations, gradients: dict[str, Tensor]) -> Tensor:
     """Give a scalar whose gradient with respect to the representations is the cached one."""
     # a leaf of its own: a chunk may hold nothing that learns, yet the engine has to hear of every chunk
-    total = torch.zeros((), requires_grad=True)
+    device = next((vector.device for vector in part.vectors.values()), None)
+    total = torch.zeros((), requires_grad=True, device=device)
     for name, gradient in gradients.items():
         exact = torch.promote_types(gradient.dtype, torch.float32)
         total = total + (part.vectors[name] * gradient).sum(dtype=exact)
