@@ -30,6 +30,8 @@ def _unreached_by(model: MatchModel, task: TaskSettings) -> Collection[str]:
     spaces = set(task.spaces)
     missed = [f"{part}.{space}" for space in SPACES if space not in spaces for part in _parts_of_a_space()]
     missed += [tower for tower in ("teacher", "student") if not _learns(task, tower)]
+    if not (task.teacher_weight or task.student_weight):  # distillation alone compares query vectors
+        missed += ["document.", "log_scale."]
     fused = bool(spaces & {"perception", "content"})
     frames = bool(spaces & {"frames", "content"})
     per_frame = model.settings.document.frames.type == "per_frame"

@@ -23,6 +23,7 @@ TASKS = [
     {"spaces": ["content"]},
     {"spaces": ["cover", "content"], "student_weight": 0.0, "distil_weight": 0.0},
     {"spaces": ["cover", "perception"], "teacher_weight": 0.0},
+    {"spaces": ["cover", "content"], "teacher_weight": 0.0, "student_weight": 0.0},
 ]
 
 
