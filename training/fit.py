@@ -39,7 +39,7 @@ from training.stages import Sources, trained_spaces
 from training.tracking import Tracker
 from training.weights import put_weights, unique_tensors
 
-#: Bytes of text that a tokenizer is trained on at most: more does not change a vocabulary much.
+#: Characters of the corpus that a tokenizer is trained on at most: more does not change a vocabulary much.
 _TOKENIZER_CHARS = 200_000_000
 
 _log = logging.getLogger(__name__)
