@@ -157,7 +157,7 @@ class StageLoop:
             figure = selected(found, self._stage.select)
             if figure is not None:  # processes that disagreed in the last digit would part ways
                 figure = of_rank_0(figure, learner.model.device)
-            # a figure that is no number (no graded pair, a broken loss) is never the best
+            # a figure that is no number (a broken loss) is never the best: no other would be greater
             is_best = figure is not None and figure > (-math.inf if self._best is None else self._best)
             if is_best:
                 self._best, self._since_best = figure, 0
