@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from mmsearch.encoders.video.sources import read_source
 from mmsearch.encoders.video.tokens import FrameTokens, PictureEncoder
-from mmsearch.encoders.weights import LoadReport, load_into, locate, read_tensors
+from mmsearch.encoders.weights import LoadReport, load_into
 
 
 class Trunk(nn.Module):
@@ -73,9 +74,19 @@ class ClipTower(nn.Module):
         self.trunk.checkpointing = on
 
     def load(self, source: str) -> LoadReport:
-        """Fill in published weights by name; those of the classifier are left aside."""
-        tensors = {k: v for k, v in read_tensors(locate(source)).items() if not k.startswith(self.head)}
-        return load_into(self.trunk, tensors, source)
+        """Fill in weights by name, and log what was taken; those of the classifier are left aside.
+
+        Args:
+            source: a file, folder or hub name with published weights, or a model trained here.
+
+        Raises:
+            ConfigError: there is no such source, or it does not fit; every mismatch is named.
+            DataError: the file is damaged.
+        """
+        tensors = {k: v for k, v in read_source(source, "trunk.").items() if not k.startswith(self.head)}
+        report = load_into(self.trunk, tensors, source)
+        report.log()
+        return report
 
     def forward(self, pixels: Tensor, mask: Tensor, encode: PictureEncoder) -> FrameTokens:  # noqa: ARG002 (the interface)
         """Give one token a temporal position.

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmsearch.config import Settings
+from mmsearch.encoders.video.sources import read_source
 from mmsearch.encoders.video.tokens import FrameTokens, PictureEncoder
-from mmsearch.encoders.weights import LoadReport, load_into, locate, read_tensors
+from mmsearch.encoders.weights import LoadReport, load_into
 from mmsearch.errors import ConfigError
 from mmsearch.nn import Transformer
 
@@ -31,7 +32,8 @@ class PerFrameSettings(Settings):
     max_frames: int = Field(default=32, ge=1)
     """Most frames of a video."""
     weights: str | None = None
-    """Where the layers over time start from: a safetensors file, a folder or a hub name; None = at random."""
+    """Where the layers over time start from: a safetensors file, a folder (of a model trained here, say) or a hub name;
+    None = at random."""
 
     def build(self, image_width: int, num_frames: int, image_size: int) -> PerFrameTower:  # noqa: ARG002 (the interface)
         """Make the tower on top of a picture tower of this width; pictures may have any size.
@@ -85,8 +87,18 @@ class PerFrameTower(nn.Module):
         self.checkpointing = on
 
     def load(self, source: str) -> LoadReport:
-        """Fill in the layers over time, named as in this tower's own state dict."""
-        return load_into(self, read_tensors(locate(source)), source)
+        """Fill in the layers over time, and log what was taken.
+
+        Args:
+            source: a file, folder or hub name with this tower's own names, or a model trained here.
+
+        Raises:
+            ConfigError: there is no such source, or it does not fit; every mismatch is named.
+            DataError: the file is damaged.
+        """
+        report = load_into(self, read_source(source), source)
+        report.log()
+        return report
 
     def forward(self, pixels: Tensor, mask: Tensor, encode: PictureEncoder) -> FrameTokens:
         """Give one token a frame, with the mask as it came.

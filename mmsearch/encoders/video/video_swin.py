@@ -36,7 +36,7 @@ class VideoSwinSettings(Settings):
     args: dict[str, int | float | list[int]] = {}
     """Other sizes: `embed_dim`, `depths`, `num_heads`, `window_size`, `patch_size`, `stochastic_depth_prob`."""
     weights: str | None = None
-    """torchvision's weights as safetensors: a file, a folder or a hub name; None = at random."""
+    """torchvision's weights as safetensors (a file, folder or hub name), or a model trained here; None = at random."""
 
     def build(self, image_width: int, num_frames: int, image_size: int) -> ClipTower:  # noqa: ARG002 (the interface)
         """Make the tower with random weights; the picture tower is not used, frames may be of any number and size.

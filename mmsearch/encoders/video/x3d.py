@@ -32,7 +32,7 @@ class X3DSettings(Settings):
     depth_factor: float | None = Field(default=None, gt=0)
     """Expansion of the depth; None = that of `name`."""
     weights: str | None = None
-    """pytorchvideo's weights as safetensors: a file, a folder or a hub name; None = at random."""
+    """pytorchvideo's weights as safetensors (a file, folder or hub name), or a model trained here; None = at random."""
 
     def build(self, image_width: int, num_frames: int, image_size: int) -> ClipTower:  # noqa: ARG002 (the interface)
         """Make the tower with random weights; the picture tower is not used, frames may be of any number and size."""

@@ -169,6 +169,26 @@ def test_weights_load_from_a_file_and_a_wrong_shape_is_named(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
+def test_a_model_trained_here_is_read_and_what_it_lacks_is_listed(kind, tmp_path, caplog):
+    source, _ = built(kind)
+    state = {f"document.frame.{name}": tensor.clone() for name, tensor in source.state_dict().items()}
+    lacking = next(iter(state))
+    del state[lacking]
+    save_file(state | {"teacher.log_scale": torch.zeros(1)}, tmp_path / "model.safetensors")
+    other = SETTINGS[kind].build(16, 4, 32).eval()
+    report = other.load(str(tmp_path))
+    assert (report.loaded, report.unexpected) == (len(state), ())
+    assert [lacking] == [f"document.frame.{'' if kind == 'per_frame' else 'trunk.'}{name}" for name in report.missing]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert report.missing[0] in caplog.text
+    own = dict(other.named_parameters())
+    torch.testing.assert_close(
+        {n: own[n] for n in own if f"document.frame.{n}" != lacking},
+        {n: p for n, p in source.named_parameters() if f"document.frame.{n}" != lacking},
+    )
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
 def test_half_precision_stays_near(kind):
     tower, encode = built(kind)
     pixels, mask = videos({0, 1, 2, 3}, {1})
