@@ -137,9 +137,10 @@ def _collect(runs: Sequence[Run], failures: Sequence[Failure], folder: Path, met
     known = metrics_of(outcomes)
     if not known:
         raise DataError(f"{folder}: no run ended well; their logs stand there")
-    if metric not in known:
+    wanted = next((name for name in (metric, f"pair_pnr/{metric}") if name in known), None)
+    if wanted is None:
         raise ConfigError(f"--metric {metric}: the runs do not know it; they have: {', '.join(known)}")
-    ordered = [metric, *(name for name in known if name != metric)]
+    ordered = [wanted, *(name for name in known if name != wanted)]
     return Comparison(folder, [summarise(outcomes, name) for name in ordered], outcomes, list(failures), num_seeds)
 
 
