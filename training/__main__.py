@@ -53,7 +53,7 @@ def compare(
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings of all runs as dotted.key=value.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant, with seeds from 0.")] = 3,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs and tables; default: beside run.dir.")] = None,
-    metric: Annotated[str, typer.Option(help="Validation figure that is told first: PNR of TOWER/SPACE.")] = "student/content",
+    metric: Annotated[str, typer.Option(help="PNR that is told first: TOWER/SPACE.")] = "student/content",
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
 ) -> None:
     """Train variants of a run side by side over several seeds; write means, intervals and paired tests."""
