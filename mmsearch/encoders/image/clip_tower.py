@@ -21,6 +21,20 @@ _KINDS = {"clip": "CLIP", "chinese_clip": "ChineseCLIP"}
 _POSITIONS = "vision_model.embeddings.position_embedding.weight"
 _PROJECTION = "visual_projection.weight"
 
+#: What decides the numbers. The rest of a config.json is left alone: some of it names code to fetch (attention).
+_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "patch_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "attention_dropout",
+    "initializer_range",
+    "initializer_factor",
+)
+
 #: Counters that older versions of transformers stored with the weights.
 _COUNTERS = "vision_model.embeddings.position_ids"
 
@@ -170,9 +184,9 @@ def _create(config: dict[str, Any], image_size: int) -> Any:
     if kind is None:
         raise ConfigError(f"image tower: model_type is {config.get('model_type')!r}; known here: {', '.join(_KINDS)}")
     try:
-        sizes = getattr(transformers, f"{kind}VisionConfig").from_dict(
-            config.get("vision_config", {}) | {"image_size": image_size}
-        )
+        vision = dict(config.get("vision_config", {}))
+        known = {key: vision[key] for key in _SIZES if key in vision}
+        sizes = getattr(transformers, f"{kind}VisionConfig")(**known, image_size=image_size)
         return getattr(transformers, f"{kind}VisionModel")(sizes)
-    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
+    except Exception as error:  # of many kinds, some of them of its own
         raise ConfigError(f"image tower of type clip with {config}: transformers says: {error}") from error

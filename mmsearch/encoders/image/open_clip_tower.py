@@ -140,7 +140,8 @@ class OpenClipImageTower(PixelTower):
 def _create(name: str, image_size: int, embed_dim: int | None, vision: dict[str, Any]) -> Any:
     guard_torchvision()
     open_clip = require("open_clip", extra="train")
-    config = open_clip.get_model_config(name)
+    # its own list alone: of other names it would read a folder, or ask the hub
+    config = open_clip.get_model_config(name) if name in open_clip.list_models() else None
     if config is None:
         near = get_close_matches(name, open_clip.list_models(), n=1)
         hint = f"did you mean '{near[0]}'?" if near else "open_clip.list_models() lists all"

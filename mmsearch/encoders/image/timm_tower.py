@@ -23,6 +23,9 @@ from mmsearch.files import read_json
 
 logger = logging.getLogger(__name__)
 
+#: Arguments of timm that fetch or open weights, pickles among them, as soon as a model folder is read.
+_REFUSED = ("pretrained", "pretrained_cfg", "checkpoint_path", "cache_dir")
+
 
 class TimmImageSettings(Settings):
     """Any model of timm by its name: `vit_base_patch16_224`, `resnet50`, `convnext_base` …; sizes may be changed."""
@@ -190,6 +193,8 @@ def _create(name: str, image_size: int, args: dict[str, Any]) -> Any:
         near = get_close_matches(name, timm.list_models(), n=1)
         hint = f"did you mean '{near[0]}'?" if near else "timm.list_models() lists all"
         raise ConfigError(f"image tower '{name}': timm has no such model; {hint}")
+    if refused := [key for key in _REFUSED if key in args]:
+        raise ConfigError(f"image tower '{name}': {', '.join(refused)} is no argument here; weights come by `weights`")
     try:
         try:
             return timm.create_model(name, num_classes=0, img_size=image_size, **args)

@@ -107,23 +107,18 @@ class BertTextTower(nn.Module):
     Args:
         config: `model_type`, and the settings of transformers' BertConfig; `projection_dim` for Chinese-CLIP.
         dropout: inside the layers and of the attention weights.
+
+    Raises:
+        ConfigError: the config makes no sense.
     """
 
     text_projection: Tensor | None
 
     def __init__(self, config: Mapping[str, Any], *, dropout: float = 0.0) -> None:
         super().__init__()
-        guard_torchvision()
-        transformers = require("transformers", extra="train")
-        bert_config = transformers.BertConfig(
-            **{key: config[key] for key in _KEYS if key in config},
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-            attn_implementation="sdpa",
-        )
-        self.width: int = bert_config.hidden_size
         self.max_length, self._first_position = _max_length(config), _first_position(config)
-        bert: Any = transformers.BertModel(bert_config, add_pooling_layer=False)
+        bert = _create(config, dropout)
+        self.width: int = bert.config.hidden_size
         # The tower owns the embeddings, so that another one can be put in their place. They are listed before the
         # layers: rates by layer take them for what is below all of them.
         self.embed: nn.Embedding = bert.get_input_embeddings()
@@ -186,7 +181,11 @@ def read_architecture(folder: str) -> dict[str, Any]:
     if kind not in _TYPES:
         raise ConfigError(f"{path}: model_type is {kind!r}; a text tower of type 'bert' is one of {', '.join(_TYPES)}")
     guard_torchvision()
-    known: Any = require("transformers", extra="train").AutoConfig.for_model(**raw)  # fills in what was left out
+    transformers = require("transformers", extra="train")
+    try:
+        known: Any = transformers.AutoConfig.for_model(**raw)  # fills in what was left out
+    except Exception as error:  # of many kinds, some of them of its own
+        raise ConfigError(f"{path}: transformers says: {error}") from error
     text = known.text_config if kind == "chinese_clip" else known
     if getattr(text, "position_embedding_type", "absolute") != "absolute":
         raise ConfigError(f"{path}: relative positions are not supported; take a model with absolute ones")
@@ -194,12 +193,34 @@ def read_architecture(folder: str) -> dict[str, Any]:
     return config | ({"projection_dim": known.projection_dim} if kind == "chinese_clip" else {})
 
 
+def _create(config: Mapping[str, Any], dropout: float) -> Any:
+    guard_torchvision()
+    transformers = require("transformers", extra="train")
+    try:
+        sizes = transformers.BertConfig(
+            **{key: config[key] for key in _KEYS if key in config},
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+            attn_implementation="sdpa",
+        )
+        return transformers.BertModel(sizes, add_pooling_layer=False)
+    except Exception as error:  # of many kinds, some of them of its own
+        raise ConfigError(f"text tower of type 'bert' with {dict(config)}: transformers says: {error}") from error
+
+
 def _first_position(config: Mapping[str, Any]) -> int:
-    return int(config["pad_token_id"]) + 1 if "roberta" in str(config.get("model_type")) else 0
+    return _whole(config, "pad_token_id") + 1 if "roberta" in str(config.get("model_type")) else 0
 
 
 def _max_length(config: Mapping[str, Any]) -> int:
-    return int(config["max_position_embeddings"]) - _first_position(config)
+    return _whole(config, "max_position_embeddings") - _first_position(config)
+
+
+def _whole(config: Mapping[str, Any], key: str) -> int:
+    value = config.get(key)
+    if not isinstance(value, int):
+        raise ConfigError(f"text tower of type 'bert': {key} of its config is {value!r}, not a whole number")
+    return value
 
 
 def _own_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -117,3 +117,20 @@ def test_clip_folders_that_are_none_are_told(tmp_path):
         clip_settings(tmp_path)
     with pytest.raises(ConfigError, match=r"`config` is empty; resolve\(\) the settings first"):
         ClipImageSettings(folder=str(tmp_path)).build()
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_a_folder_names_no_code_to_fetch(key, clip_folder):
+    tree = json.loads((clip_folder / "config.json").read_text())
+    tree["vision_config"][key] = "somebody/kernel"
+    (clip_folder / "config.json").write_text(json.dumps(tree))
+    tower = clip_settings(clip_folder).build()
+    assert tower.vision_model.config._attn_implementation == "sdpa"
+    assert tower(pictures()).shape == (2, 17, 32)
+
+
+@pytest.mark.parametrize("vision", [{"hidden_size": "wide"}, {"hidden_act": "nope"}, [1]])
+def test_a_config_that_makes_no_sense_is_told(vision):
+    changed = VISION | vision if isinstance(vision, dict) else vision
+    with pytest.raises(ConfigError, match=r"image tower of type clip with .*transformers says: "):
+        ClipImageSettings(config={"model_type": "clip", "vision_config": changed}).build()

@@ -64,6 +64,8 @@ def test_open_clip_regions_of_a_mean_pooled_tower_follow_the_vector():
 def test_open_clip_models_that_do_not_fit_are_told(tmp_path):
     with pytest.raises(ConfigError, match=r"open_clip has no such model; did you mean 'ViT-B-32'\?"):
         open_clip_settings(name="ViT-B32").build()
+    with pytest.raises(ConfigError, match=r"'local-dir:.*open_clip has no such model"):
+        open_clip_settings(name=f"local-dir:{tmp_path}").build()
     with pytest.raises(ConfigError, match="take it with type: timm"):
         open_clip_settings(name="ViT-B-16-SigLIP").build()
     with pytest.raises(ConfigError, match="not a ViT"):

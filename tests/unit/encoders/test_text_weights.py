@@ -162,6 +162,21 @@ def test_a_bert_without_architecture_says_what_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"hidden_size": "wide"}, "config.json: transformers says: .*hidden_size"),
+        ({"hidden_act": "nope"}, "transformers says: 'nope'"),
+        ({"num_attention_heads": 3}, "transformers says: .*not a multiple"),
+        ({"model_type": "roberta", "pad_token_id": None}, "pad_token_id of its config is None, not a whole number"),
+    ],
+)
+def test_a_config_that_makes_no_sense_is_told(changes, message, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(SIZES | {"model_type": "bert"} | changes))
+    with pytest.raises(ConfigError, match=message):
+        bert_tower("bert", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
         ({"name": "ViT-Z-99"}, "no such model; it has .*ViT-B-32"),
         ({"name": "xlm-roberta-base-ViT-B-32"}, "take type 'bert' with folder 'xlm-roberta-base'"),
         ({"name": "ViT-B-16-SigLIP"}, "no_causal_mask is set"),

@@ -112,6 +112,12 @@ def test_timm_names_and_arguments_that_do_not_fit_are_told():
         timm_settings("test_resnet", args={"dephts": 3}).build()
 
 
+@pytest.mark.parametrize("args", [{"pretrained": True}, {"checkpoint_path": "w.pth"}, {"cache_dir": "hub"}])
+def test_weights_come_by_their_own_setting_alone(args):
+    with pytest.raises(ConfigError, match=f"{next(iter(args))} is no argument here; weights come by `weights`"):
+        timm_settings(args=args).build()
+
+
 def test_a_net_of_several_maps_is_refused_by_name():
     tower = TimmImageTower("coat_lite_tiny", image_size=64).eval()
     tower.vit.forward = lambda images: [images, images]
