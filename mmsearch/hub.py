@@ -10,7 +10,7 @@ from mmsearch.extras import require
 
 #: What is fetched of a repository: nothing that is opened by unpickling.
 _WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")
-_FILES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+_FILES = (".safetensors", ".bin", ".pt", ".pth", ".pyth", ".ckpt")
 
 
 def locate(source: str, what: str = "weights", wanted: tuple[str, ...] = _WANTED) -> Path:

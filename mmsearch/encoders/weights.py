@@ -22,7 +22,7 @@ __all__ = ["LoadReport", "convert", "load_into", "locate", "read_tensors"]
 
 logger = logging.getLogger(__name__)
 
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_PICKLES = (".bin", ".pt", ".pth", ".pyth", ".ckpt")
 _WRAPPERS = ("state_dict", "model", "model_state")
 _SHOWN = 8
 

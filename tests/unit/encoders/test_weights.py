@@ -112,7 +112,7 @@ def test_an_empty_folder_says_how_to_convert(tmp_path):
         read_tensors(tmp_path)
 
 
-@pytest.mark.parametrize("suffix", [".bin", ".pt", ".pth", ".ckpt"])
+@pytest.mark.parametrize("suffix", [".bin", ".pt", ".pth", ".pyth", ".ckpt"])
 def test_pickles_are_not_opened(tmp_path, suffix):
     path = tmp_path / f"pytorch_model{suffix}"
     torch.save({"weight": Evil(tmp_path / "ran")}, path)
