@@ -49,10 +49,12 @@ def augment(pictures: Tensor, settings: AugmentSettings) -> Tensor:
     Returns:
         float pixels in 0–255, [B, 3, S, S].
 
-    See also:
-        random_crop: square crops alone.
     """
-    pixels = pictures.float()
+    with torch.autocast(pictures.device.type, enabled=False):  # places in bf16 would be off by half a pixel
+        return _augmented(pictures.float(), settings)
+
+
+def _augmented(pixels: Tensor, settings: AugmentSettings) -> Tensor:
     if len(pixels) == 0:
         return pixels
     if settings.min_crop < 1 or settings.max_stretch > 1 or settings.flip > 0:
@@ -64,28 +66,6 @@ def augment(pictures: Tensor, settings: AugmentSettings) -> Tensor:
     if settings.erase > 0:
         pixels = _erased(pixels, settings.erase)
     return pixels
-
-
-def random_crop(pictures: Tensor, min_side: float, *, flip: bool = False) -> Tensor:
-    """Cut a random square out of every picture and scale it back up; mirror every other one if asked.
-
-    Args:
-        pictures: uint8 pixels [B, 3, S, S].
-        min_side: shortest side of the square as a share of S, in (0, 1]; 1 = no crop.
-        flip: mirror each picture with probability 1/2.
-
-    Returns:
-        float pixels in 0–255, [B, 3, S, S].
-    """
-    pixels = pictures.float()
-    if flip:
-        mirrored = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < 0.5
-        pixels = torch.where(mirrored, pixels.flip(-1), pixels)
-    if min_side >= 1 or len(pixels) == 0:
-        return pixels
-    side = min_side + (1 - min_side) * torch.rand(len(pixels), device=pixels.device)
-    shift = (1 - side).unsqueeze(1) * (2 * torch.rand(len(pixels), 2, device=pixels.device) - 1)
-    return _resampled(pixels, side.unsqueeze(1).expand(-1, 2), shift)
 
 
 def _cropped(pixels: Tensor, settings: AugmentSettings) -> Tensor:

@@ -225,6 +225,8 @@ class FitSettings(Settings):
                 )
         if isinstance(self.run.engine, DeepSpeedSettings) and self.run.ema_decay is not None:
             raise ValueError("ema_decay is for the plain engine: under DeepSpeed the weights are split over processes")
+        if self.distillation == "two_stage" and any(name.endswith("-student") for name in names):
+            raise ValueError("with two_stage no stage may be named '…-student': the student's own stage is")
         if self.distillation == "two_stage" and self._last_contrastive() is None:
             raise ValueError("distillation: two_stage needs a contrastive stage for the student to learn on")
         return self

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmsearch.data import manifest
 from mmsearch.data.prepare import prepare
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.nn.distributed import barrier, rank
+from mmsearch.errors import ConfigError
+from mmsearch.nn.distributed import barrier, rank, world_size
 from training.config import FitSettings
 from training.paths import RunPaths
 
@@ -30,6 +32,11 @@ def _open(settings: FitSettings, given: Path | None, table: Path | None, made: P
     folder = made if given is None else data.path(given)
     if given is None and table is not None:
         settings.model.check_prepared(data.prepare, "data.prepare")
+        if world_size() > 1 and not (folder / manifest.NAME).is_file():
+            raise ConfigError(  # the others would wait for hours, and time out
+                f"{data.path(table)}: prepare it before several processes start: mmsearch prepare {data.path(table)} "
+                f"--out FOLDER, and give data.corpus=FOLDER (data.val_corpus for validation)"
+            )
         if rank() == 0:  # does nothing where it is done already
             prepare(data.path(table), folder, data.prepare)
         barrier()

@@ -115,17 +115,18 @@ class _Bench:
         doc_ids = [corpus.doc_ids[row] for row in rows]
         self._judged = Scored.from_columns(names, doc_ids, np.concatenate(judged.grades), np.zeros(len(rows)))
         self._towers = self._encode(judged.queries)
-        self._whole = self._embed(tuple(SPACES))
+        self._fused = [space for space in _FUSED if space in model.spaces]
+        self._whole = self._embed(model.spaces)
         known = [video.hashes.keys() for places in self._batches() for video in self._read(places)]
         self._has = {m: np.array([m in own for own in known], np.bool_) for m in Modality}
 
     def spaces(self) -> dict[str, SpaceDiagnosis]:
         """Give what each modality is worth to the spaces that read several."""
-        left_out: dict[str, dict[Modality, Float64]] = {space: {} for space in _FUSED}
-        shuffled: dict[str, dict[Modality, Float64]] = {space: {} for space in _FUSED}
+        left_out: dict[str, dict[Modality, Float64]] = {space: {} for space in self._fused}
+        shuffled: dict[str, dict[Modality, Float64]] = {space: {} for space in self._fused}
         rng = np.random.default_rng(self._settings.seed)
         for modality in Modality:
-            reading = [space for space in _FUSED if modality in SPACES[space]]
+            reading = [space for space in self._fused if modality in SPACES[space]]
             rings = [lenders(self._has[modality], rng) for _ in range(self._settings.num_shuffles)]
             gone = self._embed(reading, modality)
             lent = [self._embed(reading, modality, ring) for ring in rings]
@@ -133,7 +134,7 @@ class _Bench:
                 left_out[space][modality] = self._counts("student", gone[space], space)
                 shuffled[space][modality] = np.sum([self._counts("student", one[space], space) for one in lent], axis=0)
             _log.info("%s: left out, and shuffled %d times", modality.value, len(rings))
-        return {space: self._diagnosis(space, left_out[space], shuffled[space]) for space in _FUSED}
+        return {space: self._diagnosis(space, left_out[space], shuffled[space]) for space in self._fused}
 
     def towers(self) -> dict[str, Towers]:
         """Give PNR by the teacher's and the student's query vectors in every space."""

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmsearch.errors import ConfigError, CorruptIndexError, DataError
-from mmsearch.files import read_json
-from mmsearch.models.checkpoint import save_model
-from mmsearch.models.match import MatchModel
-from mmsearch.models.settings import ModelSettings
-from mmsearch.text import Tokenizer
+from mmsearch.errors import ConfigError, DataError
+from mmsearch.models.checkpoint import build_model, save_model
 from training.checkpoints import read_tensors
 from training.paths import RunPaths
 from training.weights import put_weights
@@ -34,11 +30,7 @@ def export(run: Path, out: Path, *, step: int | None = None, best: bool = False)
     if not (run / "config.json").is_file():
         raise DataError(f"{run}: is not the folder of a run; give `run.dir` of a `training fit`")
     checkpoint = _checkpoint(RunPaths(run).checkpoints, step, best)
-    config = read_json(run / "config.json")
-    if not isinstance(config, dict):
-        raise CorruptIndexError(f"{run / 'config.json'}: does not hold the settings of a model")
-    tokenizer = Tokenizer.load(run / "tokenizer")
-    model = MatchModel(ModelSettings.model_validate(config["model"]), tokenizer.vocab_size, config["spaces"])
+    model, tokenizer = build_model(run)
     tensors = read_tensors(checkpoint, "model")
     if (checkpoint / "average.safetensors").is_file():  # what is validated and kept, where `run.ema_decay` is given
         tensors |= read_tensors(checkpoint, "average")

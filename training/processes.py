@@ -10,6 +10,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from mmsearch.errors import ConfigError
 from mmsearch.models.checkpoint import pick_device
 
 _TIMEOUT = timedelta(minutes=30)
@@ -22,9 +23,11 @@ def together(device: str) -> Iterator[torch.device]:
     `auto` and `cuda` become the GPU of this process's number on its machine. GPUs talk through nccl, CPUs through gloo.
 
     Raises:
-        ConfigError: there is no such device here.
+        ConfigError: there is no such device here, or it is one GPU for several processes.
     """
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    if not alone and device.startswith("cuda:"):
+        raise ConfigError(f"run.device: {device} would put all processes on one GPU; give auto or cuda")
     if not alone and device in ("auto", "cuda") and torch.cuda.is_available():
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # named before any is touched: GPU 0 is another's
     chosen = pick_device(device)

@@ -57,12 +57,24 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MatchModel, Tok
 
     Raises:
         DataError: it is not a model folder.
-        FormatVersionError: a newer mmsearch wrote it.
+        FormatVersionError: another version of mmsearch wrote it.
         CorruptIndexError: the settings are no settings, or the weights do not fit them.
     """
     folder = Path(folder)
     if not (folder / "model.safetensors").is_file():
         raise DataError(f"{folder}: no model.safetensors in it; give the folder that `training fit` wrote")
+    model, tokenizer = build_model(folder)
+    read_weights(model, folder / "model.safetensors")
+    return model.to(device).eval(), tokenizer
+
+
+def build_model(folder: Path) -> tuple[MatchModel, Tokenizer]:
+    """Give the model that a folder describes, with random weights, and its tokenizer.
+
+    Raises:
+        FormatVersionError: another version of mmsearch wrote it.
+        CorruptIndexError: the settings are no settings.
+    """
     config = read_json(folder / "config.json")
     version = config.get("format_version") if isinstance(config, dict) else None
     if not isinstance(version, int) or version > FORMAT_VERSION:
@@ -78,9 +90,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MatchModel, Tok
         raise CorruptIndexError(
             f"{folder / 'config.json'}: does not hold the settings of a model: {_first(error)}"
         ) from error
-    model = MatchModel(settings, tokenizer.vocab_size, config.get("spaces"))
-    read_weights(model, folder / "model.safetensors")
-    return model.to(device).eval(), tokenizer
+    return MatchModel(settings, tokenizer.vocab_size, config.get("spaces")), tokenizer
 
 
 def _first(error: ValidationError) -> str:

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from mmsearch.errors import CorruptIndexError
-from training.augment import random_crop
 from training.optim import OptimSettings, make_optimizer, optimizer_tensors, restore_optimizer
 
 
@@ -52,15 +51,3 @@ def test_a_foreign_state_is_refused():
     model = nn.Linear(2, 2)
     with pytest.raises(CorruptIndexError, match="'other'"):
         restore_optimizer(model, make_optimizer(model, OptimSettings()), {"other:exp_avg": torch.zeros(1)})
-
-
-def test_crops_keep_the_size_and_lie_inside():
-    torch.manual_seed(0)
-    flat = torch.full((3, 3, 8, 8), 77, dtype=torch.uint8)
-    torch.testing.assert_close(random_crop(flat, 0.5), flat.float())
-    ramp = torch.arange(64, dtype=torch.uint8).view(1, 1, 8, 8).expand(5, 3, 8, 8)
-    cropped = random_crop(ramp, 0.5)
-    assert cropped.shape == ramp.shape
-    assert 0 <= cropped.min() <= cropped.max() <= 63
-    assert not torch.equal(cropped[0], cropped[1])
-    torch.testing.assert_close(random_crop(ramp, 1.0), ramp.float())
