@@ -91,7 +91,8 @@ def test_mistakes_come_out_before_the_first_run(config, tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="processes are looked up in /proc")
 def test_an_interrupt_leaves_no_process_behind(config, tmp_path):
     script = (
-        "import sys; from pathlib import Path\n"
+        "import signal, sys; from pathlib import Path\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where the tests run in the background
         "from training.comparison.plan import make_variants, parse_varied\n"
         "from training.comparison.runs import Run, run_all\n"
         "variants = make_variants([parse_varied('run.log_every=1,2')])\n"
