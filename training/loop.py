@@ -115,10 +115,13 @@ class StageLoop:
                 bar.advance()
                 if last or done % run.log_every == 0:
                     self._record(losses, done, meter, bar)
-                if (last or done % run.validate_every == 0) and self._validated(done):
+                validated = last or done % run.validate_every == 0
+                if validated and self._validated(done):
                     _log.info("%s: no better figure for %d validations; it ends here", settings.name, self._since_best)
                     break
-                if not last and done % run.save_every == 0:
+                # a run that goes on must know the figure of the best weights that it finds
+                new_best = validated and self._best is not None and self._since_best == 0
+                if not last and (done % run.save_every == 0 or new_best):
                     self._save(done)
         return self._end(done)
 
