@@ -51,7 +51,7 @@ def compare(
     config: Annotated[Path, typer.Argument(help="Settings of the run, a YAML file.")],
     vary: Annotated[list[str], typer.Option(help="A setting and its values: KEY=A,B,C. Repeat it for combinations.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings of all runs as dotted.key=value.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant, with seeds from 0.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant: run.seed and the next.")] = 3,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs and tables; default: beside run.dir.")] = None,
     metric: Annotated[str, typer.Option(help="PNR that is told first: TOWER/SPACE.")] = "student/content",
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
