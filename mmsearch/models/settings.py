@@ -21,6 +21,7 @@ from mmsearch.encoders import (
 )
 from mmsearch.errors import ConfigError
 from mmsearch.fusion import FusionTransformerSettings
+from mmsearch.matching import PolySettings
 
 
 class TextLengths(Settings):
@@ -84,6 +85,8 @@ class ModelSettings(Settings):
     """The document tower."""
     query: QueryTowerSettings = QueryTowerSettings()
     """The query towers."""
+    poly: PolySettings = PolySettings()
+    """How queries select among the codes of a video."""
     first_temperature: float = Field(default=0.07, gt=0)
     """Scores are divided by the temperature in the losses; it is learned, starting here, never below 0.01."""
 

@@ -35,7 +35,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from mmsearch.losses.contrastive import info_nce, info_nce_rows
-from mmsearch.matching import poly_scores
+from mmsearch.matching import PolySettings, poly_scores
 from mmsearch.nn.distributed import gather, rank, sum_over_ranks, world_size
 
 WORLDS = (1, 2, 4)
@@ -87,7 +87,7 @@ def share_of(whole: Batch) -> Share:
 
 def score(queries: Tensor, codes: Tensor) -> Tensor:
     """Give scaled scores, as in training."""
-    return 20 * poly_scores(queries, codes, "max")
+    return 20 * poly_scores(queries, codes, PolySettings())
 
 
 def by_rectangles(share: Share) -> Tensor:

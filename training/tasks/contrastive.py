@@ -114,14 +114,14 @@ class PairBatch:
         """Give world * (sum over this process's learned rows, both directions) / (2 * learned pairs of all)."""
         query, queries = own.vectors[f"{tower}/{space}"], everyone.vectors[f"{tower}/{space}"]
         device, copies = query.device, self.settings.queries_per_video
-        scale, selection = model.scale(space), self.settings.selection
+        scale, poly = model.scale(space), model.settings.poly
         pair = torch.arange(self.first, self.first + len(query), device=device)
         video = pair // copies
-        to_videos = scale * poly_scores(query, codes.codes, selection)  # [b, V]
+        to_videos = scale * poly_scores(query, codes.codes, poly)  # [b, V]
         if len(query) == len(queries):
             to_queries = to_videos.T
         else:
-            to_queries = scale * poly_scores(queries, codes.codes[video[::copies]], selection).T  # [v, B]
+            to_queries = scale * poly_scores(queries, codes.codes[video[::copies]], poly).T  # [v, B]
         to_queries = to_queries.repeat_interleave(copies, 0)  # [b, B]
         rows = _rows(to_videos, video, self.to_videos.to(device), ~codes.present)
         rows = rows + _rows(to_queries, pair, self.to_queries.to(device))

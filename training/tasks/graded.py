@@ -75,7 +75,7 @@ class GradedBatch:
             codes = codes_of(own, space)
             seen = codes.present
             query = own.vectors[f"{tower}/{space}"][query_of]
-            scores = model.scale(space) * paired_poly_scores(query, codes.codes, self.settings.selection)[seen]
+            scores = model.scale(space) * paired_poly_scores(query, codes.codes, model.settings.poly)[seen]
             labels = grades[seen], query_of[seen]
             return world_size() * ranking(scores, *labels, count=sum_over_ranks(count(*labels)))
 

@@ -1,4 +1,4 @@
-"""What all matching tasks have in common: spaces, towers that learn, selection among codes, augmentation."""
+"""What all matching tasks have in common: spaces, towers that learn, augmentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from mmsearch.config import Settings
-from mmsearch.matching import Selection
 from mmsearch.models.document import SPACES
 from mmsearch.types import Modality
 from training.augment import AugmentSettings
@@ -20,8 +19,6 @@ class MatchingSettings(Settings):
 
     spaces: list[SpaceName] = Field(default=["cover", "frames", "perception", "content"], min_length=1)
     """Spaces that learn."""
-    selection: Selection = "max"
-    """How a query selects among the codes of a video in training; what is served is their mean."""
     teacher_weight: float = Field(default=1.0, ge=0)
     """Weight of the teacher's loss against the videos; 0 = the teacher learns nothing."""
     student_weight: float = Field(default=1.0, ge=0)

@@ -17,7 +17,7 @@ from torch import nn
 
 from mmsearch.losses.contrastive import info_nce, info_nce_rows
 from mmsearch.losses.ranking import listwise_softmax, num_graded_lists, num_graded_pairs, pairwise_logistic
-from mmsearch.matching import poly_scores
+from mmsearch.matching import PolySettings, poly_scores
 from mmsearch.nn.distributed import average_gradients, barrier, broadcast_module, gather, rank, sum_over_ranks
 from mmsearch.nn.distributed import world_size as num_ranks
 from training.gradient_cache import cached_backward
@@ -43,7 +43,7 @@ class Towers(nn.Module):
         return Representations({"teacher/cover": self.query(queries), "codes/cover": codes}, {"cover": present})
 
     def scores(self, queries, codes):
-        return self.log_scale.exp() * poly_scores(queries, codes, "max")
+        return self.log_scale.exp() * poly_scores(queries, codes, PolySettings())
 
 
 def global_batch(case):
