@@ -5,32 +5,38 @@ Letters: B batch, N tokens of all modalities together, M codes, W width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from mmsearch.config import Settings
-from mmsearch.nn import Transformer, masked_mean, zero_masked
+from mmsearch.fusion.base import Fusion, mean_of_modalities, share_of_modalities
+from mmsearch.nn import Transformer
 from mmsearch.types import Modality
 
 
 class FusionTransformerSettings(Settings):
-    """Sizes of the fusion transformer."""
+    """Learned codes and the tokens of all modalities in one transformer."""
 
+    type: Literal["transformer"] = "transformer"
+    """This fusion."""
     depth: int = Field(default=4, ge=1)
     """Layers."""
     heads: int = Field(default=8, ge=1)
-    """Attention heads."""
+    """Attention heads; they divide the width of the text tower, which is the fusion's."""
     num_codes: int = Field(default=5, ge=1)
     """M: vectors that a video is summed up in (poly codes)."""
     modality_dropout: float = Field(default=0.15, ge=0, lt=1)
     """In training, the probability with which each modality of a video is hidden; at least one stays."""
 
-    def build(self, width: int) -> FusionTransformer:
+    def build(self, width: int, modalities: Sequence[Modality]) -> FusionTransformer:
         """Make the fusion of tokens of this width."""
         return FusionTransformer(
             width,
+            modalities,
             depth=self.depth,
             heads=self.heads,
             num_codes=self.num_codes,
@@ -38,7 +44,7 @@ class FusionTransformerSettings(Settings):
         )
 
 
-class FusionTransformer(nn.Module):
+class FusionTransformer(Fusion):
     """Fuse modalities in one transformer over all their tokens.
 
     M code tokens stand in front; a type embedding marks the modality of every other token; what is missing is masked.
@@ -46,64 +52,47 @@ class FusionTransformer(nn.Module):
     differences: they attend through all layers instead of once, and each starts as a learned vector plus the mean of
     the modalities' means, so that an untrained fusion is an average of its tokens and not a constant.
 
+    `weights` is the attention of the codes to the tokens of each modality, averaged over codes, heads and layers,
+    without what the codes pay to each other. A modality of many tokens gets more of it from attention that is spread
+    evenly over tokens.
+
     Args:
-        width: W.
+        width: W, divisible by `heads`.
+        modalities: those that it reads.
         depth: layers.
         heads: attention heads.
         num_codes: M.
         modality_dropout: probability of hiding a modality in training, so that no tower leans on titles alone.
     """
 
-    def __init__(self, width: int, *, depth: int, heads: int, num_codes: int, modality_dropout: float) -> None:
-        super().__init__()
-        self.width, self.num_codes, self.modality_dropout = width, num_codes, modality_dropout
-        self.codes = nn.Parameter(torch.randn(num_codes, width) * 0.02)
+    def __init__(
+        self,
+        width: int,
+        modalities: Sequence[Modality],
+        *,
+        depth: int,
+        heads: int,
+        num_codes: int,
+        modality_dropout: float,
+    ) -> None:
+        super().__init__(width, modalities, num_codes=num_codes, modality_dropout=modality_dropout)
         self.type_embed = nn.Embedding(len(Modality), width)
         self.transformer = Transformer(width, depth, heads)
         nn.init.normal_(self.type_embed.weight, std=0.02)
 
-    def forward(self, tokens: Tensor, mask: Tensor, modality: Tensor) -> Tensor:
-        """Give the codes of videos.
-
-        Args:
-            tokens: [B, N, W]; what stands at masked places has no influence.
-            mask: True where a token is real, [B, N].
-            modality: number of the modality (its place in `Modality`) of each token, [N].
-
-        Returns:
-            codes [B, M, W]; for a video without any token they are those of an empty video, the same for all.
-        """
-        if self.training and self.modality_dropout > 0:
-            mask = hide_modalities(mask, modality, self.modality_dropout)
-        codes = self.codes + mean_of_modalities(tokens, mask, modality).unsqueeze(1)
-        tokens = tokens + self.type_embed(modality)
-        always = mask.new_ones(len(mask), self.num_codes)
-        fused: Tensor = self.transformer(torch.cat([codes, tokens], 1), torch.cat([always, mask], 1))
+    def fuse(self, tokens: Tensor, mask: Tensor, modality: Tensor) -> Tensor:
+        """Give the codes of what the mask shows: [B, M, W]."""
+        fused: Tensor = self.transformer(*self._stream(tokens, mask, modality))
         return fused[:, : self.num_codes]
 
+    def weights(self, tokens: Tensor, mask: Tensor, modality: Tensor) -> Tensor:
+        """Give the attention of the codes to each modality: [B, len(Modality)]."""
+        layers = self.transformer.attention(*self._stream(tokens, mask, modality), queries=self.num_codes)
+        paid = torch.stack([layer.mean((1, 2)) for layer in layers]).mean(0)  # [B, M + N]
+        return share_of_modalities(paid[:, self.num_codes :], modality)
 
-def hide_modalities(mask: Tensor, modality: Tensor, probability: float) -> Tensor:
-    """Hide whole modalities at random, never all that a video has.
-
-    Args:
-        mask: True where a token is real, [B, N].
-        modality: number of the modality of each token, [N].
-        probability: with which each modality of each video is hidden.
-
-    Returns:
-        The mask with some modalities switched off, [B, N]. Where the draw would hide everything, nothing is hidden.
-    """
-    hidden = torch.rand(len(mask), len(Modality), device=mask.device) < probability
-    kept = mask & ~hidden[:, modality]
-    return torch.where(kept.any(1, keepdim=True), kept, mask)
-
-
-def mean_of_modalities(tokens: Tensor, mask: Tensor, modality: Tensor) -> Tensor:
-    """Average the real tokens of each modality, then the modalities that are there: [B, N, W] to [B, W].
-
-    A long transcript so counts no more than a short title. A video without any token gives zeros.
-    """
-    belongs = F.one_hot(modality, len(Modality)).to(tokens.dtype)  # [N, modalities]
-    counts = mask.to(tokens.dtype) @ belongs
-    sums = torch.einsum("bnw,nm->bmw", zero_masked(tokens, mask), belongs)
-    return masked_mean(sums / counts.clamp(min=1).unsqueeze(-1), counts > 0)
+    def _stream(self, tokens: Tensor, mask: Tensor, modality: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the codes before the tokens: [B, M + N, W] and their mask."""
+        codes = self.codes + mean_of_modalities(tokens, mask, modality).unsqueeze(1)
+        always = mask.new_ones(len(mask), self.num_codes)
+        return torch.cat([codes, tokens + self.type_embed(modality)], 1), torch.cat([always, mask], 1)

@@ -62,7 +62,9 @@ class DocumentTower(nn.Module):
         self.frame: FrameTower = document.frames.build(self.image.width, settings.num_frames, self.image.image_size)
         self.from_image = nn.Sequential(nn.LayerNorm(self.image.width), nn.Linear(self.image.width, width))
         self.from_frame = nn.Sequential(nn.LayerNorm(self.frame.width), nn.Linear(self.frame.width, width))
-        self.fusions = nn.ModuleDict({name: document.fusion.build(width) for name in ("perception", "content")})
+        self.fusions = nn.ModuleDict(
+            {name: document.fusion.build(width, SPACES[name]) for name in ("perception", "content")}
+        )
         # cover and frames are projected as their towers give them, so that a CLIP keeps its own joint space
         widths = {"cover": self.image.width, "frames": self.frame.width, "perception": width, "content": width}
         self.heads = nn.ModuleDict({name: nn.Linear(widths[name], settings.dim, bias=False) for name in SPACES})

@@ -5,9 +5,14 @@ Letters: B batch, N tokens, W width, H heads.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mmsearch.nn.pooling import zero_masked
 
 
 class Block(nn.Module):
@@ -25,16 +30,45 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, allowed: Tensor | None) -> Tensor:
         """[B, N, W] to [B, N, W]; `allowed` [B, 1, 1, N] is True where a token may be looked at, None = everywhere."""
-        b, n, w = tokens.shape
-        qkv = self.qkv(self.norm_attention(tokens)).view(b, n, 3, self.heads, w // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, N, W/H]
-        mixed = _attend(q, k, v, allowed, self.dropout if self.training else 0.0)
-        tokens = tokens + self.out(mixed.transpose(1, 2).reshape(b, n, w))
+        return self.change(self.mix(tokens, allowed))
+
+    def mix(self, tokens: Tensor, allowed: Tensor | None) -> Tensor:
+        """Add what each token gathers from the others: the first half of `forward`."""
+        q, k, v = self._qkv(tokens)
+        mixed = attend(q, k, v, allowed, self.dropout if self.training else 0.0)
+        gathered: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return tokens + gathered
+
+    def change(self, tokens: Tensor) -> Tensor:
+        """Add what the per-token network makes of each: the second half of `forward`."""
         changed: Tensor = self.mlp(self.norm_mlp(tokens))
         return tokens + changed
 
+    def attention(self, tokens: Tensor, allowed: Tensor | None, queries: int) -> Tensor:
+        """Give what the first `queries` tokens pay to every one, in each head: [B, H, queries, N]."""
+        q, k, _ = self._qkv(tokens)
+        return attention_weights(q[:, :, :queries], k, allowed)
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, dropout: float) -> Tensor:
+    def _qkv(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        b, n, w = tokens.shape
+        qkv = self.qkv(self.norm_attention(tokens)).view(b, n, 3, self.heads, w // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, N, W/H]
+        return q, k, v
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, dropout: float = 0.0) -> Tensor:
+    """Mix values by scaled dot products (arXiv:1706.03762, eq. 1).
+
+    Args:
+        q: [B, H, Q, D].
+        k: [B, H, N, D].
+        v: [B, H, N, D].
+        allowed: True where a key may be looked at, broadcast to [B, H, Q, N]; None = everywhere.
+        dropout: probability, of attention weights.
+
+    Returns:
+        [B, H, Q, D]; a query that may look at nothing has no meaning.
+    """
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
         # torch's bf16 kernel for CPUs takes ten times as long as its fp32 one in the backward pass over short texts
         with torch.autocast("cpu", enabled=False):
@@ -42,6 +76,22 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, dropout: fl
                 q.float(), k.float(), v.float(), attn_mask=allowed, dropout_p=dropout
             ).to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout)
+
+
+def attention_weights(q: Tensor, k: Tensor, allowed: Tensor | None) -> Tensor:
+    """Give the weights by which `attend` mixes values: softmax(q k^T / sqrt(D)), in single precision at least.
+
+    Returns:
+        [B, H, Q, N]: rows of sum 1, exactly 0 where looking is not allowed. Unlike `attend`, it holds all of them in
+        memory.
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        exact = torch.promote_types(q.dtype, torch.float32)
+        scores = q.to(exact) @ k.to(exact).transpose(-1, -2) / q.shape[-1] ** 0.5
+        if allowed is not None:
+            scores = scores.masked_fill(~allowed, -torch.inf)
+        weights: Tensor = scores.softmax(-1)
+    return weights
 
 
 class Transformer(nn.Module):
@@ -84,11 +134,31 @@ class Transformer(nn.Module):
         Returns:
             [B, N, W]; masked places hold numbers without meaning.
         """
-        allowed = None
-        if mask is not None:
-            tokens = torch.where(mask.unsqueeze(-1), tokens, 0.0)  # 0 * NaN is NaN: a zero weight is not enough
-            allowed = mask[:, None, None, :]
+        tokens, allowed = _masked(tokens, mask)
         for block in self.blocks:
             tokens = block(tokens, allowed)
         normed: Tensor = self.norm(tokens)
         return normed
+
+    def attention(self, tokens: Tensor, mask: Tensor | None = None, *, queries: int) -> Iterator[Tensor]:
+        """Give what the first `queries` tokens pay to every token, layer by layer.
+
+        Args:
+            tokens: as for `forward`.
+            mask: as for `forward`.
+            queries: number of tokens, from the first on.
+
+        Returns:
+            of each layer [B, H, queries, N]: rows of sum 1, exactly 0 for masked tokens.
+        """
+        tokens, allowed = _masked(tokens, mask)
+        for block in cast(Iterable[Block], self.blocks):
+            yield block.attention(tokens, allowed, queries)
+            tokens = block(tokens, allowed)
+
+
+def _masked(tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Give the tokens without what stands at masked places, and what attention may look at, [B, 1, 1, N]."""
+    if mask is None:
+        return tokens, None
+    return zero_masked(tokens, mask), mask[:, None, None, :]  # 0 * NaN is NaN: a zero weight is not enough

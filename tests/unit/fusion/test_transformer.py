@@ -3,12 +3,13 @@
 import torch
 
 from mmsearch.fusion import FusionTransformer
-from mmsearch.fusion.transformer import hide_modalities
+from mmsearch.fusion.base import hide_modalities
+from mmsearch.types import CONTENT
 
 
 def fusion(dropout=0.0):
     torch.manual_seed(0)
-    return FusionTransformer(16, depth=2, heads=4, num_codes=5, modality_dropout=dropout)
+    return FusionTransformer(16, CONTENT, depth=2, heads=4, num_codes=5, modality_dropout=dropout)
 
 
 def test_a_missing_modality_does_not_matter_whatever_its_memory_holds():
