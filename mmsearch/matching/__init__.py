@@ -1,5 +1,6 @@
 """Matching: query vectors against the codes of videos."""
 
-from mmsearch.matching.poly import PolySettings, Selection, mean_code, paired_poly_scores, poly_scores
+from mmsearch.matching.cross import CrossEncoder, CrossEncoderSettings
+from mmsearch.matching.poly import PolySettings, mean_code, paired_poly_scores, poly_scores
 
-__all__ = ["PolySettings", "Selection", "mean_code", "paired_poly_scores", "poly_scores"]
+__all__ = ["CrossEncoder", "CrossEncoderSettings", "PolySettings", "mean_code", "paired_poly_scores", "poly_scores"]

@@ -25,6 +25,8 @@ SPACES: dict[str, tuple[Modality, ...]] = {
     "perception": PERCEPTION,
     "content": CONTENT,
 }
+#: The spaces of several modalities, and of several codes a video.
+FUSED = ("perception", "content")
 #: Asked for beside the spaces, it gives one vector of the `frames` space for every frame token; for training only.
 EACH_FRAME = "each/frames"
 
@@ -37,6 +39,17 @@ class Codes(NamedTuple):
 
     codes: Tensor
     present: Tensor
+
+
+class DocumentTokens(NamedTuple):
+    """Tokens of all modalities of videos: [B, N, W], which are real [B, N], and the number of each one's modality [N].
+
+    That number is the modality's place in `Modality`.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    modality: Tensor
 
 
 class _Tokens(NamedTuple):
@@ -94,14 +107,19 @@ class DocumentTower(nn.Module):
                 found[space] = self._fuse(space, {m: tokens[m] for m in SPACES[space]})
         return {name: codes for name, codes in found.items() if name in asked}
 
+    def tokens(self, inputs: DocumentInputs) -> DocumentTokens:
+        """Give what the fusion of `content` reads: the tokens of all modalities, as the towers left them."""
+        found = self._encode_texts(inputs)
+        pictures = self._encode_covers(inputs, with_regions=True)
+        frames = self.frame(inputs.frames, inputs.has_frame, self._encode_picture)
+        found[Modality.COVER] = _Tokens(self.from_image(pictures.tokens), pictures.mask)
+        found[Modality.FRAMES] = _Tokens(self.from_frame(frames.tokens), frames.mask)
+        return _joined({m: found[m] for m in CONTENT})
+
     def _fuse(self, space: str, tokens: dict[Modality, _Tokens]) -> Codes:
-        order = list(Modality)
-        modality = torch.cat(
-            [torch.full((t.tokens.shape[1],), order.index(m), device=t.tokens.device) for m, t in tokens.items()]
-        )
-        mask = torch.cat([t.mask for t in tokens.values()], 1)
-        fused: Tensor = self.fusions[space](torch.cat([t.tokens for t in tokens.values()], 1), mask, modality)
-        return self._codes(space, fused, mask.any(1))
+        read = _joined(tokens)
+        fused: Tensor = self.fusions[space](*read)
+        return self._codes(space, fused, read.mask.any(1))
 
     def _codes(self, space: str, codes: Tensor, present: Tensor) -> Codes:
         return Codes(F.normalize(self.heads[space](codes), dim=-1), present)
@@ -133,6 +151,15 @@ class DocumentTower(nn.Module):
         """Give one vector a picture, [P, 3, S, S] to [P, W of the picture tower]."""
         pooled: Tensor = self.image.pool(self.image(pixels))
         return pooled
+
+
+def _joined(tokens: dict[Modality, _Tokens]) -> DocumentTokens:
+    order = list(Modality)
+    modality = torch.cat(
+        [torch.full((t.tokens.shape[1],), order.index(m), device=t.tokens.device) for m, t in tokens.items()]
+    )
+    mask = torch.cat([t.mask for t in tokens.values()], 1)
+    return DocumentTokens(torch.cat([t.tokens for t in tokens.values()], 1), mask, modality)
 
 
 def _at_least_one(present: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""The match model: one document tower, and two query towers that are trained against it together."""
+"""The match model: one document tower, and two query towers that are trained against it together.
+
+Letters: Q queries, V videos, R pairs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
+from mmsearch.encoders.text.layers import set_recomputing
+from mmsearch.errors import ConfigError
 from mmsearch.models.document import SPACES, DocumentTower
+from mmsearch.models.inputs import DocumentInputs, TextInputs
 from mmsearch.models.query_tower import QueryTower
 from mmsearch.models.settings import ModelSettings
 
@@ -17,7 +23,7 @@ _MAX_LOG_SCALE = math.log(100.0)
 
 
 class MatchModel(nn.Module):
-    """Document tower, teacher and student query towers, and one learned temperature a space.
+    """Document tower, teacher and student query towers, one learned temperature a space, and maybe a cross-encoder.
 
     Args:
         settings: sizes of everything.
@@ -38,6 +44,9 @@ class MatchModel(nn.Module):
         # shape [1], not []: sharding optimisers cannot split a parameter without dimensions
         start = -math.log(settings.first_temperature)
         self.log_scale = nn.ParameterDict({name: nn.Parameter(torch.full((1,), start)) for name in SPACES})
+        # last, so that everything else starts from the same numbers with and without it
+        cross, text = settings.cross, self.document.text
+        self.cross = None if cross is None else cross.build(self.teacher.text.width, text.width)
 
     def tie(self) -> None:
         """Share token embeddings, and start from equal projections: equal words match before the first step."""
@@ -59,6 +68,34 @@ class MatchModel(nn.Module):
         towers = (self.document.image, self.document.frame, self.document.text, self.teacher.text, self.student.text)
         for tower in towers:
             tower.set_checkpointing(on)
+        if self.cross is not None:
+            set_recomputing(self.cross.transformer.blocks, on)
+
+    def cross_scores(
+        self, queries: TextInputs, documents: DocumentInputs, query_of: Tensor, video_of: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Score pairs by the cross-encoder; every query and video is encoded once, in however many pairs it is.
+
+        Args:
+            queries: Q queries.
+            documents: V videos.
+            query_of: number of the query of each pair, [R].
+            video_of: number of the video of each pair, [R].
+
+        Returns:
+            Scores [R], and which say something [R]: False where a video has nothing to read.
+
+        Raises:
+            ConfigError: the model has no cross-encoder.
+        """
+        if self.cross is None:
+            raise ConfigError("the model has no cross-encoder; give model.cross, and train it")
+        asked, query_of, video_of = queries.to(self.device), query_of.to(self.device), video_of.to(self.device)
+        query = self.teacher.text(asked.ids, asked.mask)
+        document = self.document.tokens(documents.to(self.device))
+        tokens, mask = document.tokens[video_of], document.mask[video_of]
+        scores = self.cross(query[query_of], asked.mask[query_of], tokens, mask, document.modality)
+        return scores, mask.any(1)
 
     def scale(self, space: str) -> Tensor:
         """Give what scores of a space are multiplied by in a loss (1 / temperature), [1]."""

@@ -21,7 +21,7 @@ from mmsearch.encoders import (
 )
 from mmsearch.errors import ConfigError
 from mmsearch.fusion import FusionTransformerSettings
-from mmsearch.matching import PolySettings
+from mmsearch.matching import CrossEncoderSettings, PolySettings
 
 
 class TextLengths(Settings):
@@ -87,6 +87,8 @@ class ModelSettings(Settings):
     """The query towers."""
     poly: PolySettings = PolySettings()
     """How queries select among the codes of a video."""
+    cross: CrossEncoderSettings | None = None
+    """A cross-encoder over the tokens of query and video, for reranking; None = the model has none."""
     first_temperature: float = Field(default=0.07, gt=0)
     """Scores are divided by the temperature in the losses; it is learned, starting here, never below 0.01."""
 
@@ -117,6 +119,7 @@ class ModelSettings(Settings):
             for name, tower in (("document.text", text), ("query.teacher", teacher))
             if isinstance(tower, TransformerTextSettings)
         ]
+        widths += [] if self.cross is None else [("cross", self.cross.heads, text.width)]
         for name, count, width in widths:
             if width is not None and width % count:
                 raise ValueError(f"{name}.heads is {count}, which does not divide its width of {width}")
