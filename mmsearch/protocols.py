@@ -1,6 +1,6 @@
 """The contracts between rooms, on one page. No torch.
 
-Letters: B videos, D components of an embedding, Q queries.
+Letters: B videos, M codes of a video in a space (1 in most), D components of an embedding, Q queries.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Embedded:
     """Vectors of some videos in one space.
 
     Args:
-        vectors: L2-normalised, [B, D]; rows that are not present are zeros and must not be read.
+        vectors: the codes of each video one after another, each L2-normalised, [B, M*D]; rows that are not present are
+            zeros and must not be read.
         present: False where the video has no modality that this space reads, [B].
     """
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 
 class Modality(StrEnum):
@@ -27,6 +28,9 @@ CONTENT: tuple[Modality, ...] = tuple(Modality)
 #: The modalities that are text.
 TEXTS: tuple[Modality, ...] = tuple(m for m in Modality if m not in (Modality.COVER, Modality.FRAMES))
 
+#: How a query selects among the codes of a video; `mmsearch.matching.poly_scores` defines them.
+Selection = Literal["max", "weighted", "min", "mean"]
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
@@ -34,14 +38,21 @@ class Space:
 
     Args:
         name: `cover`, `frames`, `perception`, `content`, or a name of the user's.
-        dim: number of components of a vector.
+        dim: D, number of components of a vector.
         fingerprint: hash of everything that moves its vectors (weights of both towers, tokenizer, preprocessing).
             Vectors and query towers with different fingerprints are never compared.
+        num_codes: M, number of vectors that stand for a document (its codes); a query has one in every space.
     """
 
     name: str
     dim: int
     fingerprint: str
+    num_codes: int = 1
+
+    @property
+    def row_dim(self) -> int:
+        """Number of components of a document's row: its codes one after another, M*D."""
+        return self.num_codes * self.dim
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ _EXAMPLES = """**Examples**
 `python -m serving refresh --model runs/match --corpus corpus --index index`
 
 `python -m serving refresh --model runs/match --corpus corpus --index index batch_size=256 device=cuda`
+
+`python -m serving refresh --model runs/match --corpus corpus --index index served=codes`
 """
 
 
@@ -58,10 +60,10 @@ def refresh(
 
     chosen = load_arguments(RefreshSettings, settings or [])
     opened = PreparedCorpus.open(corpus)
-    singles = chosen.single_modalities
-    encoder = load_document_encoder(model, chosen.device, single_modalities=singles)
+    singles, codes = chosen.single_modalities, chosen.served == "codes"
+    encoder = load_document_encoder(model, chosen.device, single_modalities=singles, codes=codes)
     encoder.settings.check_prepared(opened.settings, corpus)
-    export = partial(export_query_tower, model, single_modalities=singles)
+    export = partial(export_query_tower, model, single_modalities=singles, codes=codes)
     typer.echo(run(opened, encoder, export, index, chosen))
 
 

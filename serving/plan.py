@@ -32,7 +32,7 @@ def plan_shards(corpus: PreparedCorpus, spaces: Sequence[Space], dtype: str, bat
     The batch size is part of the key: the sums of a tower may differ in the last bit with the shape of its batch, and
     a resumed refresh gives the very bytes of an undisturbed one.
     """
-    made_by = json.dumps([[space.name, space.dim, space.fingerprint] for space in spaces])
+    made_by = json.dumps([[space.name, space.dim, space.fingerprint, space.num_codes] for space in spaces])
     plans, start = [], 0
     for shard in corpus.shards:
         key = _key(shard.key, made_by, dtype, str(batch_size))

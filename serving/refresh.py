@@ -69,7 +69,7 @@ def _export(export_query_tower: Callable[[Path], object], tower: Path, spaces: t
     """Export the query tower first: that it does not fit must not come out after hours of embedding."""
     shutil.rmtree(tower, ignore_errors=True)
     export_query_tower(tower)
-    offered = [Space(space.name, space.dim, space.fingerprint) for space in read_query_tower(tower).spaces]
+    offered = [space.space for space in read_query_tower(tower).spaces]
     check_tower_spaces(offered, spaces, "the exported query tower", "the document tower")
 
 

@@ -10,7 +10,7 @@ from mmsearch.config import Settings
 
 
 class RefreshSettings(Settings):
-    """How a corpus is embedded and stored. None of it but `dtype` and `single_modalities` changes what is served."""
+    """How a corpus is embedded and stored. `dtype`, `served` and `single_modalities` change what is served."""
 
     batch_size: Annotated[int, Field(ge=1)] = 64
     """Videos embedded at once; halve it when the GPU runs out of memory."""
@@ -18,5 +18,8 @@ class RefreshSettings(Settings):
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`."""
     dtype: Literal["float16", "float32"] = "float16"
     """How vectors are stored. Half floats move a cosine by less than 0.001 and take half the room."""
+    served: Literal["mean", "codes"] = "mean"
+    """What stands for a video in `perception` and `content`: the `mean` of its codes, one vector; or all its `codes`,
+    scored as the model's `poly.selection` says, in as many times the room as there are codes."""
     single_modalities: bool = False
     """Also store the content vector of each modality alone (`content.title` …): one more feature each."""

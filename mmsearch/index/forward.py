@@ -40,7 +40,7 @@ class ForwardIndex:
         self._present: dict[str, Bool] = {}
         for space in manifest.spaces:
             path = folder / vectors_file(space.name)
-            self._vectors[space.name] = open_array(path, space.dtype, (manifest.num_docs, space.dim))
+            self._vectors[space.name] = open_array(path, space.dtype, (manifest.num_docs, space.space.row_dim))
             self._present[space.name] = open_array(folder / present_file(space.name), "bool", (manifest.num_docs,))
 
     @classmethod
@@ -116,8 +116,9 @@ class ForwardIndex:
             rows: rows of documents, as `rows` gives them; -1 is allowed, [N].
 
         Returns:
-            The vectors, [N, D], and whether each is present, [N]. Vectors that are not present (the document is
-            missing, or has no modality that this space reads) are zeros and must not be scored.
+            The vectors, [N, M*D]: the codes of a document one after another (M is 1 in most spaces); and whether each
+            document is present, [N]. Vectors that are not present (the document is missing, or has no modality that
+            this space reads) are zeros and must not be scored.
 
         Raises:
             DataError: there is no such space.
@@ -131,7 +132,7 @@ class ForwardIndex:
         return vectors, there
 
     def stored(self, space: str) -> tuple[npt.NDArray[Any], Bool]:
-        """Give all vectors of a space as they lie on the disk, read-only: [num_docs, D] and present [num_docs]."""
+        """Give all vectors of a space as they lie on the disk, read-only: [num_docs, M*D], present [num_docs]."""
         if space not in self._vectors:
             raise DataError(f"{self._folder}: there is no space '{space}'; there are: {', '.join(self._vectors)}")
         return self._vectors[space], self._present[space]

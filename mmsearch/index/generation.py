@@ -121,10 +121,8 @@ class GenerationWriter:
         if not self.num_docs:
             raise DataError(f"{self._index_dir}: no documents were added; an empty index is not published")
         tower = read_query_tower(query_tower)
-        offered = [Space(space.name, space.dim, space.fingerprint) for space in tower.spaces]
-        check_tower_spaces(
-            offered, [s.space for s in self._spaces], f"the query tower in {query_tower}", "the index to publish"
-        )
+        offered, own = [s.space for s in tower.spaces], [s.space for s in self._spaces]
+        check_tower_spaces(offered, own, f"the query tower in {query_tower}", "the index to publish")
         try:
             with self._explaining():
                 name = self._seal(query_tower, source)
@@ -200,7 +198,8 @@ def _to_stored(spaces: Sequence[Space], dtype: Dtype) -> tuple[StoredSpace, ...]
         raise DataError(f"an index needs one or more spaces of different names, not {names}")
     try:
         return tuple(
-            StoredSpace(name=space.name, dim=space.dim, dtype=dtype, fingerprint=space.fingerprint) for space in spaces
+            StoredSpace(name=s.name, dim=s.dim, dtype=dtype, fingerprint=s.fingerprint, num_codes=s.num_codes)
+            for s in spaces
         )
     except ValidationError as error:
         problem = error.errors()[0]

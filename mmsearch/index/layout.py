@@ -17,8 +17,8 @@ from pathlib import Path
 from mmsearch.errors import CorruptIndexError, DataError
 from mmsearch.files import write_bytes
 
-#: Version of what lies on the disk. A reader refuses greater ones.
-FORMAT_VERSION = 1
+#: Version of what lies on the disk. A reader refuses greater ones. 2: a space may hold several vectors of a document.
+FORMAT_VERSION = 2
 
 MANIFEST = "manifest.json"
 QUERY_TOWER = "query_tower"

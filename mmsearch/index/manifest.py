@@ -36,11 +36,13 @@ class StoredSpace(_Stored):
     dim: Annotated[int, Field(ge=1, le=1 << 16)]
     dtype: Dtype
     fingerprint: Annotated[str, Field(min_length=1, max_length=256)]
+    #: Since format 2.
+    num_codes: Annotated[int, Field(ge=1, le=1 << 10)] = 1
 
     @property
     def space(self) -> Space:
         """The space, without how it is stored."""
-        return Space(self.name, self.dim, self.fingerprint)
+        return Space(self.name, self.dim, self.fingerprint, self.num_codes)
 
 
 class StoredFile(_Stored):

@@ -10,15 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmsearch.errors import CorruptIndexError, DataError, FingerprintError, FormatVersionError
 from mmsearch.index.fingerprint import check_same
-from mmsearch.types import Space
+from mmsearch.types import Selection, Space
 
-#: Version of `query_tower.json`. A reader refuses greater ones.
-FORMAT_VERSION = 1
+#: Version of `query_tower.json`. A reader refuses greater ones. 2: codes, and how a query selects among them.
+FORMAT_VERSION = 2
 QUERY_TOWER_FILE = "query_tower.json"
 
 
 class TowerSpace(BaseModel):
-    """A space of a query tower; `output` is the output of the ONNX model that gives its query vectors."""
+    """A space of a query tower; `output` is the output of the ONNX model that gives its query vectors.
+
+    Documents have `num_codes` vectors in it; `selection` and `sharpness` say how a query selects among them
+    (`mmsearch.index.codes.score_rows`). With one code they mean nothing.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -26,6 +30,14 @@ class TowerSpace(BaseModel):
     dim: Annotated[int, Field(ge=1)]
     fingerprint: Annotated[str, Field(min_length=1)]
     output: str
+    num_codes: Annotated[int, Field(ge=1)] = 1
+    selection: Selection = "max"
+    sharpness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+
+    @property
+    def space(self) -> Space:
+        """The space, without how it is scored."""
+        return Space(self.name, self.dim, self.fingerprint, self.num_codes)
 
 
 class QueryTowerFile(BaseModel):
@@ -70,8 +82,8 @@ def read_query_tower(folder: Path) -> QueryTowerFile:
 def check_tower_spaces(tower: Iterable[Space], vectors: Iterable[Space], tower_at: str, vectors_at: str) -> None:
     """Refuse a query tower that was not made with the vectors.
 
-    Every space of the vectors must be one of the tower's, with the same dimension and fingerprint. The tower may have
-    more spaces than there are vectors for.
+    Every space of the vectors must be one of the tower's, with the same dimension, number of codes and fingerprint. The
+    tower may have more spaces than there are vectors for.
 
     Raises:
         FingerprintError: naming the space, both places, and what they hold.
@@ -88,4 +100,9 @@ def check_tower_spaces(tower: Iterable[Space], vectors: Iterable[Space], tower_a
         if match.dim != space.dim:
             raise FingerprintError(
                 f"space '{space.name}': {tower_at} has dimension {match.dim}, {vectors_at} has {space.dim}"
+            )
+        if match.num_codes != space.num_codes:
+            raise FingerprintError(
+                f"space '{space.name}': {tower_at} was made for {match.num_codes} codes a document, {vectors_at} has "
+                f"{space.num_codes}; export the query tower as the vectors are served"
             )

@@ -22,7 +22,7 @@ class VectorWriter:
 
     def __init__(self, folder: Path, space: StoredSpace) -> None:
         self._space = space
-        self._vectors = ArrayWriter(folder / vectors_file(space.name), space.dtype, (space.dim,))
+        self._vectors = ArrayWriter(folder / vectors_file(space.name), space.dtype, (space.space.row_dim,))
         self._present = ArrayWriter(folder / present_file(space.name), "bool")
 
     def add(self, embedded: Embedded) -> None:
@@ -44,27 +44,29 @@ def check(space: StoredSpace, doc_ids: Sequence[str], embedded: Embedded) -> Non
     """Refuse vectors that cannot be scored.
 
     Raises:
-        DataError: the shapes do not fit the space or the ids, or a present vector is not finite or not of length 1;
-            the message names the space and the first such document.
+        DataError: the shapes do not fit the space or the ids, or a code of a present document is not finite or not of
+            length 1; the message names the space and the first such document.
     """
     vectors, present = np.asarray(embedded.vectors), np.asarray(embedded.present)
-    if vectors.shape != (len(doc_ids), space.dim):
+    if vectors.shape != (len(doc_ids), space.space.row_dim):
         raise DataError(
             f"space '{space.name}': vectors of shape {list(vectors.shape)} for {len(doc_ids)} documents "
-            f"of dimension {space.dim}"
+            f"of {space.num_codes} × dimension {space.dim}"
         )
     if present.shape != (len(doc_ids),) or present.dtype != np.bool_:
         raise DataError(
             f"space '{space.name}': 'present' is {present.dtype} {list(present.shape)}, not bool [documents]"
         )
+    codes = vectors.reshape(len(doc_ids), space.num_codes, space.dim)
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        bad = present & ~(np.abs(norms - 1) <= NORM_TOLERANCE)
+        norms = np.linalg.norm(codes.astype(np.float64), axis=2)
+        bad = present[:, None] & ~(np.abs(norms - 1) <= NORM_TOLERANCE)
     if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        finite = bool(np.isfinite(vectors[row]).all())
-        what = f"has length {norms[row]:.6g} instead of 1" if finite else "has a component that is NaN or infinite"
+        row, code = (int(at) for at in np.argwhere(bad)[0])
+        finite, length = bool(np.isfinite(codes[row, code]).all()), norms[row, code]
+        what = f"has length {length:.6g} instead of 1" if finite else "has a component that is NaN or infinite"
+        which = "the vector" if space.num_codes == 1 else f"code {code} (of {space.num_codes})"
         raise DataError(
-            f"space '{space.name}': the vector of document {doc_ids[row]!r} {what} "
-            f"({int(bad.sum())} of {len(doc_ids)} in this batch); mend the document tower"
+            f"space '{space.name}': {which} of document {doc_ids[row]!r} {what} "
+            f"({int(bad.any(1).sum())} of {len(doc_ids)} in this batch); mend the document tower"
         )

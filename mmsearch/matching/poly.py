@@ -14,8 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmsearch.config import Settings
-
-Selection = Literal["max", "weighted", "min", "mean"]
+from mmsearch.types import Selection
 
 
 class PolySettings(Settings):

@@ -25,8 +25,6 @@ SPACES: dict[str, tuple[Modality, ...]] = {
     "perception": PERCEPTION,
     "content": CONTENT,
 }
-#: The spaces of several modalities, and of several codes a video.
-FUSED = ("perception", "content")
 #: Asked for beside the spaces, it gives one vector of the `frames` space for every frame token; for training only.
 EACH_FRAME = "each/frames"
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from mmsearch.matching import mean_code
 from mmsearch.models.checkpoint import load_model, pick_device
@@ -20,36 +21,44 @@ from mmsearch.types import CONTENT, Modality
 
 
 class MatchDocumentEncoder:
-    """A `DocumentEncoder` over a trained model: the mean of the codes in every space.
+    """A `DocumentEncoder` over a trained model: in every space the mean of a video's codes, or all of them.
 
     Args:
         model: the model, on its device.
         tokenizer: its tokenizer.
         single_modalities: also give the content vectors of each modality alone (one fusion pass for each).
+        codes: give all codes of the fused spaces (`content.title` … among them), one after another.
     """
 
-    def __init__(self, model: MatchModel, tokenizer: Tokenizer, *, single_modalities: bool = False) -> None:
+    def __init__(
+        self, model: MatchModel, tokenizer: Tokenizer, *, single_modalities: bool = False, codes: bool = False
+    ) -> None:
         self._model = model.eval()
         self._maker = InputMaker(model.settings, tokenizer)
         self.settings = model.settings
         self._singles = CONTENT if single_modalities and "content" in model.spaces else ()
-        self.spaces = model_spaces(model, tokenizer, single_modalities=single_modalities)
+        self._vectors = all_codes if codes else mean_code
+        self.spaces = model_spaces(model, tokenizer, single_modalities=single_modalities, codes=codes)
 
     @torch.inference_mode()
     def encode(self, videos: Sequence[PreparedVideo]) -> dict[str, Embedded]:
-        """Give the vectors of every space by its name; float32, [B, D]."""
+        """Give the vectors of every space by its name; float32, [B, M*D]."""
         device = self._model.device
         inputs = self._maker.documents(videos).to(device)
         found = self._model.document(inputs, self._model.spaces)
         for modality in self._singles:
             alone = only(inputs, modality)
             found[single_space(modality)] = self._model.document(alone, ("content",))["content"]
-        return {name: _embedded(codes) for name, codes in found.items()}
+        return {name: self._embedded(codes) for name, codes in found.items()}
+
+    def _embedded(self, codes: Codes) -> Embedded:
+        vectors = self._vectors(codes.codes.float()).masked_fill(~codes.present.unsqueeze(-1), 0)
+        return Embedded(vectors.cpu().numpy(), codes.present.cpu().numpy())
 
 
-def _embedded(codes: Codes) -> Embedded:
-    vectors = mean_code(codes.codes.float()) * codes.present.unsqueeze(-1)
-    return Embedded(vectors.cpu().numpy(), codes.present.cpu().numpy())
+def all_codes(codes: Tensor) -> Tensor:
+    """Give the codes of each video one after another: [B, M, D] to [B, M*D]."""
+    return codes.flatten(1)
 
 
 def only(inputs: DocumentInputs, kept: Modality) -> DocumentInputs:
@@ -61,7 +70,7 @@ def only(inputs: DocumentInputs, kept: Modality) -> DocumentInputs:
 
 
 def load_document_encoder(
-    run: Path | str, device: str = "auto", *, single_modalities: bool = False
+    run: Path | str, device: str = "auto", *, single_modalities: bool = False, codes: bool = False
 ) -> MatchDocumentEncoder:
     """Read the document tower of a model folder; `auto` takes a GPU where there is one.
 
@@ -69,4 +78,4 @@ def load_document_encoder(
         DataError: it is not a model folder.
     """
     model, tokenizer = load_model(run, str(pick_device(device)))
-    return MatchDocumentEncoder(model, tokenizer, single_modalities=single_modalities)
+    return MatchDocumentEncoder(model, tokenizer, single_modalities=single_modalities, codes=codes)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from mmsearch.extras import require
 from mmsearch.files import replacing, write_json
+from mmsearch.index.query_tower import FORMAT_VERSION, QUERY_TOWER_FILE, QueryTowerFile, TowerSpace
 from mmsearch.models.checkpoint import load_model
 from mmsearch.models.fingerprints import model_spaces
 from mmsearch.models.query_tower import QueryTower
 
-FORMAT_VERSION = 1
 _OPSET = 18
 
 
@@ -31,11 +31,14 @@ class _Outputs(nn.Module):
         return tuple(self.tower(input_ids, attention_mask.bool(), self.spaces).values())
 
 
-def export_query_tower(run: Path | str, out: Path | str, *, single_modalities: bool = False) -> None:
+def export_query_tower(
+    run: Path | str, out: Path | str, *, single_modalities: bool = False, codes: bool = False
+) -> None:
     """Write the query tower folder of a model: `model.onnx`, `tokenizer/`, and `query_tower.json` last.
 
     Batch and length are free (up to the model's longest query). One pass gives all spaces; the single-modality
-    spaces are asked with the query vector of `content`.
+    spaces are asked with the query vector of `content`. `codes` says that documents are served with all their codes:
+    the file then says how many there are; how a query selects among them, it says always.
 
     Raises:
         DataError: `run` is not a model folder.
@@ -47,12 +50,22 @@ def export_query_tower(run: Path | str, out: Path | str, *, single_modalities: b
     with replacing(out / "model.onnx") as beside:
         _export(model.student, model.spaces, beside)
     tokenizer.save(out / "tokenizer")
-    spaces = [
-        {"name": s.name, "dim": s.dim, "fingerprint": s.fingerprint, "output": s.name.split(".")[0]}
-        for s in model_spaces(model, tokenizer, single_modalities=single_modalities)
-    ]
-    described = {"format_version": FORMAT_VERSION, "max_length": model.settings.lengths.query, "spaces": spaces}
-    write_json(out / "query_tower.json", described)
+    poly = model.settings.poly
+    spaces = tuple(
+        TowerSpace(
+            name=space.name,
+            dim=space.dim,
+            fingerprint=space.fingerprint,
+            output=space.name.split(".")[0],
+            num_codes=space.num_codes,
+            selection=poly.selection,
+            sharpness=poly.sharpness,
+        )
+        for space in model_spaces(model, tokenizer, single_modalities=single_modalities, codes=codes)
+    )
+    length = model.settings.lengths.query
+    told = QueryTowerFile(format_version=FORMAT_VERSION, max_length=length, spaces=spaces)
+    write_json(out / QUERY_TOWER_FILE, told.model_dump())
 
 
 def _export(student: QueryTower, spaces: Sequence[str], path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmsearch.files import hash_bytes
 from mmsearch.index.fingerprint import fingerprint
+from mmsearch.models.document import SPACES
 from mmsearch.models.match import MatchModel
 from mmsearch.text import Tokenizer
 from mmsearch.types import CONTENT, Modality, Space
@@ -17,29 +18,42 @@ from mmsearch.types import CONTENT, Modality, Space
 _COMPUTATION_VERSION = "3"
 
 
-def model_spaces(model: MatchModel, tokenizer: Tokenizer, *, single_modalities: bool = False) -> tuple[Space, ...]:
+def model_spaces(
+    model: MatchModel, tokenizer: Tokenizer, *, single_modalities: bool = False, codes: bool = False
+) -> tuple[Space, ...]:
     """Give the spaces of a model with their fingerprints.
 
     Every weight of the document tower and of the student counts, their names and shapes, the settings (picture size,
-    mean, std, text lengths …) and the tokenizer; the teacher does not, for it is not served.
+    mean, std, text lengths …) and the tokenizer; the teacher and the cross-encoder do not: they move no
+    vector that is served. Nor does it count whether codes or their mean are served: `num_codes` of the spaces tells.
 
     Args:
         model: the model.
         tokenizer: its tokenizer.
         single_modalities: where content is trained, add `content.title`, `content.cover`, …: the content space of a
             video that shows one modality alone, to see what each is worth.
+        codes: serve all codes of the fused spaces, instead of their mean.
     """
     names = list(model.spaces)
     if single_modalities and "content" in names:
         names += [single_space(modality) for modality in CONTENT]
-    settings = json.dumps(model.settings.model_dump(mode="json"), sort_keys=True)
+    settings = json.dumps(model.settings.model_dump(mode="json", exclude={"cross"}), sort_keys=True)
     parts: dict[str, bytes | str | Path] = {
         "settings": settings,
         "computation": _COMPUTATION_VERSION,
         "tokenizer": tokenizer.to_bytes(),
     }
     whole = fingerprint(parts | _weights(model))
-    return tuple(Space(name, model.settings.dim, fingerprint({"model": whole, "space": name})) for name in names)
+    num_codes = {name: _num_codes(model, name) if codes else 1 for name in names}
+    return tuple(
+        Space(name, model.settings.dim, fingerprint({"model": whole, "space": name}), num_codes[name]) for name in names
+    )
+
+
+def _num_codes(model: MatchModel, space: str) -> int:
+    """Give the number of codes that the model gives in a space: several where several modalities are fused."""
+    fused = len(SPACES[space.split(".")[0]]) > 1
+    return model.settings.document.fusion.num_codes if fused else 1
 
 
 def single_space(modality: Modality) -> str:

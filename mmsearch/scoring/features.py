@@ -16,7 +16,8 @@ class RankFeatures:
     Args:
         doc_ids: the candidates, as they were asked for.
         names: the features: one match feature for each space.
-        values: cosine of query and document, in [-1, 1] up to rounding; 0 where missing, [docs, features].
+        values: cosine of query and document, or what the selection makes of the cosines of the document's codes, in
+            [-1, 1] up to rounding; 0 where missing, [docs, features].
         missing: True where there is no value: unknown document, no such modality, damaged vector, or a query that
             says nothing, [docs, features].
     """

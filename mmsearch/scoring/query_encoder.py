@@ -38,7 +38,7 @@ class OnnxQueryEncoder:
     """
 
     def __init__(self, tower: QueryTowerFile, session: Any, tokenizer: Tokenizer, cache_size: int) -> None:
-        self.spaces = tuple(Space(space.name, space.dim, space.fingerprint) for space in tower.spaces)
+        self.spaces: tuple[Space, ...] = tuple(space.space for space in tower.spaces)
         self._output_of = {space.name: space.output for space in tower.spaces}
         self._dims = {space.output: space.dim for space in tower.spaces}
         self._max_length, self._session, self._tokenizer = tower.max_length, session, tokenizer

@@ -1,4 +1,4 @@
-"""Score the candidates of a query: one cosine for each space."""
+"""Score the candidates of a query: one feature for each space."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from mmsearch.index import ForwardIndex
-from mmsearch.index.query_tower import check_tower_spaces
+from mmsearch.index.codes import score_rows
+from mmsearch.index.query_tower import TowerSpace, check_tower_spaces, read_query_tower
 from mmsearch.protocols import Bool, Float32, QueryEncoder
 from mmsearch.scoring.features import RankFeatures
 from mmsearch.scoring.query_encoder import OnnxQueryEncoder
-
-#: A cosine of unit vectors beyond this comes from damaged bytes, not from rounding.
-_MAX_COSINE = 1.05
 
 
 class FeatureScorer:
     """Rank features of (query, document) pairs, from a forward index and a query encoder of the same model.
 
-    Safe for threads when the encoder is. It stays with the generation that it was opened on.
+    A document of several codes gets one score a space, by the selection that the model was trained with, which
+    `query_tower.json` of the generation names. Safe for threads when the encoder is. It stays with the generation that
+    it was opened on.
 
     Args:
         index: the forward index.
@@ -30,12 +30,14 @@ class FeatureScorer:
 
     Raises:
         FingerprintError: encoder and vectors come from different models; both are named.
+        CorruptIndexError: the generation's `query_tower.json` cannot be read.
     """
 
     def __init__(self, index: ForwardIndex, encoder: QueryEncoder, *, encoder_at: str = "the query encoder") -> None:
         check_tower_spaces(encoder.spaces, index.spaces, encoder_at, f"the index generation {index.generation}")
         self.index, self.encoder = index, encoder
         self.names = tuple(space.name for space in index.spaces)
+        self._spaces = {space.name: space for space in read_query_tower(index.query_tower).spaces}
 
     @classmethod
     def open(cls, index_dir: Path | str, *, num_threads: int = 1) -> FeatureScorer:
@@ -61,13 +63,11 @@ class FeatureScorer:
         values = np.zeros((len(doc_ids), len(self.names)), np.float32)
         missing = np.ones(values.shape, bool)
         for at, name in enumerate(self.names):
-            values[:, at], missing[:, at] = self._cosines(name, queries[name][0], rows)
+            values[:, at], missing[:, at] = self._scores(self._spaces[name], queries[name][0], rows)
         return RankFeatures(tuple(doc_ids), self.names, values, missing)
 
-    def _cosines(self, space: str, query: Float32, rows: npt.NDArray[np.int64]) -> tuple[Float32, Bool]:
-        vectors, present = self.index.vectors(space, rows)
-        with np.errstate(all="ignore"):  # a damaged row may hold anything; its score is thrown away below
-            scores = vectors @ query
-        # False for NaN: numpy, torch and faiss would all rank it first
-        good = present & (np.abs(scores) <= _MAX_COSINE) & bool(query.any())
+    def _scores(self, space: TowerSpace, query: Float32, rows: npt.NDArray[np.int64]) -> tuple[Float32, Bool]:
+        vectors, present = self.index.vectors(space.name, rows)
+        scores, sound = score_rows(vectors, query, space)
+        good = present & sound & bool(query.any())
         return np.where(good, scores, np.float32(0)), ~good

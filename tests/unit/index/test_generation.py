@@ -75,6 +75,37 @@ def test_a_vector_that_cannot_be_scored_is_refused_with_its_document(tmp_path, s
         writer.add([f"doc{i}" for i in range(4)], batch)
 
 
+def test_every_code_of_a_document_is_checked_and_stored(tmp_path, tower):
+    space = Space("content", 2, "bb22", 3)
+    codes = np.tile(np.float32([1, 0]), (2, 3))
+    (tower / "query_tower.json").write_text(
+        json.dumps(
+            {
+                "format_version": 2,
+                "max_length": 8,
+                "spaces": [{"name": "content", "dim": 2, "fingerprint": "bb22", "output": "content", "num_codes": 3}],
+            }
+        )
+    )
+    with GenerationWriter(tmp_path / "index", [space]) as writer:
+        bad = codes.copy()
+        bad[1, 4] = 0.5
+        for vectors, what in (
+            (bad, r"code 2 \(of 3\) of document 'b' has length 0\.5 instead of 1 \(1 of 2"),
+            (codes * np.float32(np.nan), r"code 0 \(of 3\) of document 'a' has a component that is NaN"),
+            (codes[:, :2], "for 2 documents of 3 × dimension 2"),
+        ):
+            with pytest.raises(DataError, match=what):
+                writer.add(["a", "b"], {"content": Embedded(vectors, np.ones(2, bool))})
+        writer.add(["a", "b"], {"content": Embedded(codes, np.array([True, False]))})
+        writer.publish(query_tower=tower, source={})
+    index = ForwardIndex.open(tmp_path / "index")
+    assert index.spaces == (space,)
+    vectors, present = index.vectors("content", np.array([0, 1, -1]))
+    assert vectors.tolist() == [[1, 0, 1, 0, 1, 0], [0] * 6, [0] * 6]
+    assert present.tolist() == [True, False, False]
+
+
 def test_shapes_spaces_and_ids_that_do_not_fit_are_refused(tmp_path, spaces, embed):
     batch = embed(2)
     wrong_dim = batch | {"cover": Embedded(np.ones((2, 5), np.float32), np.ones(2, bool))}
@@ -94,7 +125,15 @@ def test_shapes_spaces_and_ids_that_do_not_fit_are_refused(tmp_path, spaces, emb
 
 
 @pytest.mark.parametrize(
-    "bad", [[], [Space("a", 2, "f")] * 2, [Space("../a", 2, "f")], [Space("a", 0, "f")], [Space("a", 2, "")]]
+    "bad",
+    [
+        [],
+        [Space("a", 2, "f")] * 2,
+        [Space("../a", 2, "f")],
+        [Space("a", 0, "f")],
+        [Space("a", 2, "")],
+        [Space("a", 2, "f", 0)],
+    ],
 )
 def test_spaces_that_cannot_be_stored_are_refused(tmp_path, bad):
     with pytest.raises(DataError):
@@ -106,7 +145,7 @@ def test_an_empty_index_is_not_published(tmp_path, spaces, tower):
         writer.publish(query_tower=tower, source={})
 
 
-@pytest.mark.parametrize("change", [{"fingerprint": "cc33"}, {"dim": 5}, {"name": "frames"}])
+@pytest.mark.parametrize("change", [{"fingerprint": "cc33"}, {"dim": 5}, {"name": "frames"}, {"num_codes": 2}])
 def test_a_query_tower_of_another_model_is_refused(tmp_path, spaces, tower, embed, publish, change):
     old = publish()
     told = json.loads((tower / "query_tower.json").read_text())
@@ -121,10 +160,10 @@ def test_a_query_tower_of_another_model_is_refused(tmp_path, spaces, tower, embe
 
 
 def test_a_query_tower_of_a_later_format_is_refused(tmp_path, spaces, tower, embed):
-    (tower / "query_tower.json").write_text('{"format_version": 2, "heads": []}')
+    (tower / "query_tower.json").write_text('{"format_version": 3, "heads": []}')
     with GenerationWriter(tmp_path, spaces) as writer:
         writer.add(["a"], embed(1))
-        with pytest.raises(FormatVersionError, match="format 2"):
+        with pytest.raises(FormatVersionError, match="format 3"):
             writer.publish(query_tower=tower, source={})
 
 

@@ -136,6 +136,6 @@ def test_missing_files_are_told(tower, name):
 
 
 def test_a_later_format_is_refused(tower, rewrite_tower):
-    rewrite_tower(lambda told: told.update(format_version=2))
-    with pytest.raises(FormatVersionError, match="format 2"):
+    rewrite_tower(lambda told: told.update(format_version=3))
+    with pytest.raises(FormatVersionError, match="format 3"):
         OnnxQueryEncoder.open(tower)
