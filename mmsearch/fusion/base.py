@@ -11,10 +11,21 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
+from mmsearch.config import Settings
 from mmsearch.nn import masked_mean, zero_masked
 from mmsearch.types import Modality
+
+
+class CodesSettings(Settings):
+    """What every fusion is told."""
+
+    num_codes: int = Field(default=5, ge=1)
+    """M: vectors that a video is summed up in (poly codes)."""
+    modality_dropout: float = Field(default=0.15, ge=0, lt=1)
+    """In training, the probability with which each modality of a video is hidden; at least one stays."""
 
 
 class Fusion(nn.Module, ABC):

@@ -12,13 +12,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmsearch.config import Settings
-from mmsearch.fusion.base import Fusion, mean_of_modalities, share_of_modalities
+from mmsearch.fusion.base import CodesSettings, Fusion, mean_of_modalities, share_of_modalities
 from mmsearch.nn import Transformer
 from mmsearch.types import Modality
 
 
-class FusionTransformerSettings(Settings):
+class FusionTransformerSettings(CodesSettings):
     """Learned codes and the tokens of all modalities in one transformer."""
 
     type: Literal["transformer"] = "transformer"
@@ -27,10 +26,6 @@ class FusionTransformerSettings(Settings):
     """Layers."""
     heads: int = Field(default=8, ge=1)
     """Attention heads; they divide the width of the text tower, which is the fusion's."""
-    num_codes: int = Field(default=5, ge=1)
-    """M: vectors that a video is summed up in (poly codes)."""
-    modality_dropout: float = Field(default=0.15, ge=0, lt=1)
-    """In training, the probability with which each modality of a video is hidden; at least one stays."""
 
     def build(self, width: int, modalities: Sequence[Modality]) -> FusionTransformer:
         """Make the fusion of tokens of this width."""

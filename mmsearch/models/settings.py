@@ -20,7 +20,7 @@ from mmsearch.encoders import (
     TransformerTextSettings,
 )
 from mmsearch.errors import ConfigError
-from mmsearch.fusion import FusionTransformerSettings
+from mmsearch.fusion import CrossAttentionFusionSettings, FusionSettings, FusionTransformerSettings
 from mmsearch.matching import CrossEncoderSettings, PolySettings
 
 
@@ -50,8 +50,8 @@ class DocumentTowerSettings(Settings):
     """Text tower of titles, accounts, recognised text and transcripts; its width is the width of the fusion."""
     frames: FrameTowerSettings = PerFrameSettings()
     """Frame tower: the picture tower for every frame and a transformer over time, or a tower over whole clips."""
-    fusion: FusionTransformerSettings = FusionTransformerSettings()
-    """Fusion of the perception domain, and another of the same sizes for the content domain."""
+    fusion: FusionSettings = FusionTransformerSettings()
+    """Fusion of the perception domain, and another of the same settings for the content domain."""
     cover_grid: int = Field(default=2, ge=1)
     """The fusion reads a cover as its whole and as cover_grid x cover_grid regions."""
 
@@ -113,12 +113,13 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _heads_divide_widths(self) -> ModelSettings:
         text, teacher, fusion = self.document.text, self.query.teacher, self.document.fusion
-        widths = [("document.fusion", fusion.heads, text.width)]  # the fusion has the text tower's width
-        widths += [
+        widths: list[tuple[str, int, int | None]] = [
             (name, tower.heads, tower.width)
             for name, tower in (("document.text", text), ("query.teacher", teacher))
             if isinstance(tower, TransformerTextSettings)
         ]
+        if isinstance(fusion, FusionTransformerSettings | CrossAttentionFusionSettings):
+            widths.append(("document.fusion", fusion.heads, text.width))  # the fusion has the text tower's width
         widths += [] if self.cross is None else [("cross", self.cross.heads, text.width)]
         for name, count, width in widths:
             if width is not None and width % count:

@@ -94,6 +94,21 @@ def attention_weights(q: Tensor, k: Tensor, allowed: Tensor | None) -> Tensor:
     return weights
 
 
+def start_residual(module: nn.Module, width: int, depth: int) -> None:
+    """Draw matrices at sqrt(2 / (5 width)), those that write to the residual stream 1/sqrt(2 depth) smaller.
+
+    For a width of 768 that is GPT-2's 0.02; narrow towers need larger numbers to learn at all in a few hundred
+    steps (arXiv:1910.05895, section 2.2). Biases start at zero. Those that write are told by their names:
+    `...out.weight` and `...mlp.2.weight`.
+    """
+    for name, parameter in module.named_parameters():
+        if parameter.dim() == 2:
+            scale = (2 * depth) ** -0.5 if name.endswith(("out.weight", "mlp.2.weight")) else 1.0
+            nn.init.normal_(parameter, std=scale * (2 / (5 * width)) ** 0.5)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
+
+
 class Transformer(nn.Module):
     """Stack blocks and a final layer norm.
 
@@ -109,20 +124,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio=mlp_ratio, dropout=dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self._start(width, depth)
-
-    def _start(self, width: int, depth: int) -> None:
-        """Draw matrices at sqrt(2 / (5 width)), those that write to the residual stream 1/sqrt(2 depth) smaller.
-
-        For a width of 768 that is GPT-2's 0.02; narrow towers need larger numbers to learn at all in a few hundred
-        steps (arXiv:1910.05895, section 2.2).
-        """
-        for name, parameter in self.named_parameters():
-            if parameter.dim() == 2:
-                scale = (2 * depth) ** -0.5 if name.endswith(("out.weight", "mlp.2.weight")) else 1.0
-                nn.init.normal_(parameter, std=scale * (2 / (5 * width)) ** 0.5)
-            elif name.endswith("bias"):
-                nn.init.zeros_(parameter)
+        start_residual(self, width, depth)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Give contextual tokens.
