@@ -6,7 +6,6 @@ Letters: N judged rows, V judged videos, Q queries, D components.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from mmsearch.matching import mean_code
 from mmsearch.metrics import Scored, Statistic, count_pairs
 from mmsearch.metrics.pnr import ratio
 from mmsearch.metrics.scored import Float64
-from mmsearch.metrics.significance import percentile_interval, resample
+from mmsearch.metrics.significance import resample
 from mmsearch.models.checkpoint import load_model, pick_device
 from mmsearch.models.document import SPACES, Codes
 from mmsearch.models.inputs import InputMaker
@@ -31,6 +30,7 @@ from mmsearch.models.match import MatchModel
 from mmsearch.protocols import Bool, Float32, PreparedVideo
 from mmsearch.report.diagnostics import FORMAT_VERSION, NAME, Change, Diagnostics, Estimate, SpaceDiagnosis, Towers
 from mmsearch.types import Modality
+from training.fusion_weights import watched
 from training.pairs import Judged, judged_rows
 from training.what_if import altered, lenders
 
@@ -55,7 +55,7 @@ class DiagnoseSettings(Settings):
     num_shuffles: int = Field(default=3, ge=1)
     """How often each modality is shuffled; the pairs of all are pooled."""
     resamples: int = Field(default=1_000, ge=100)
-    """Bootstrap samples of the queries."""
+    """Bootstrap samples of the queries, and of the videos for the weights of the fusion."""
     seed: int = Field(default=0, ge=0)
     """Of the shuffles and the bootstrap."""
 
@@ -64,7 +64,8 @@ def diagnose(run: Path, corpus_dir: Path, judgments: Path, settings: DiagnoseSet
     """Measure a model with each modality left out and shuffled, and teacher against student; write `diagnostics.json`.
 
     Videos are scored as they are served: the student's query vector against the mean of the codes. A modality is
-    shuffled among the judged videos that have it; none keeps its own.
+    shuffled among the judged videos that have it; none keeps its own. Beside it stands how the fusion divides its
+    gates or its attention among the modalities, where it has such.
 
     Returns:
         The file, in the folder of the run.
@@ -116,7 +117,8 @@ class _Bench:
         self._judged = Scored.from_columns(names, doc_ids, np.concatenate(judged.grades), np.zeros(len(rows)))
         self._towers = self._encode(judged.queries)
         self._fused = [space for space in _FUSED if space in model.spaces]
-        self._whole = self._embed(model.spaces)
+        with watched(model, self._fused) as self._weighed:
+            self._whole = self._embed(model.spaces)
         known = [video.hashes.keys() for places in self._batches() for video in self._read(places)]
         self._has = {m: np.array([m in own for own in known], np.bool_) for m in Modality}
 
@@ -156,7 +158,8 @@ class _Bench:
             for m, (pnr, change) in zip([*left_out, *shuffled], pairs, strict=True)
         ]
         parts = dict(changes[: len(left_out)]), dict(changes[len(left_out) :])
-        return SpaceDiagnosis(whole=estimate, left_out=parts[0], shuffled=parts[1])
+        weights = self._weighed[space].shares(SPACES[space], self._settings.resamples, self._settings.seed)
+        return SpaceDiagnosis(whole=estimate, left_out=parts[0], shuffled=parts[1], weights=weights)
 
     def _estimates(self, whole: Float64, others: Sequence[Float64]) -> tuple[Estimate, list[tuple[Estimate, Estimate]]]:
         """Give the PNR of pair counts [Q, 3], and those of others with their differences from it."""
@@ -164,10 +167,10 @@ class _Bench:
         samples = resample(statistics, resamples=self._settings.resamples, seed=self._settings.seed)
         first, drawn = statistics[0].value, samples[0]
         pairs = [
-            (_estimate(one.value, values), _estimate(one.value - first, values - drawn))
+            (Estimate.of_samples(one.value, values), Estimate.of_samples(one.value - first, values - drawn))
             for one, values in zip(statistics[1:], samples[1:], strict=True)
         ]
-        return _estimate(first, drawn), pairs
+        return Estimate.of_samples(first, drawn), pairs
 
     def _counts(self, tower: str, vectors: Vectors, space: str) -> Float64:
         """Count concordant, discordant and tied pairs of every query, [Q, 3]; a video without a vector ranks last."""
@@ -211,9 +214,3 @@ class _Bench:
 
     def _read(self, places: npt.NDArray[np.int64]) -> list[PreparedVideo]:
         return self._corpus.read(self._rows[places].tolist())
-
-
-def _estimate(value: float, samples: Float64) -> Estimate:
-    between = percentile_interval(samples)
-    numbers = (number if math.isfinite(number) else None for number in (value, between.low, between.high))
-    return Estimate(**dict(zip(("value", "low", "high"), numbers, strict=True)))

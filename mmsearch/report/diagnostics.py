@@ -1,20 +1,23 @@
 """`diagnostics.json` of a run: what each modality is worth to the model, and teacher against student.
 
-`python -m training diagnose` writes it (that needs torch), the report reads it.
+`python -m training diagnose` writes it (that needs torch), the report reads it. Format 1 had no weights of the fusion.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from mmsearch.errors import DataError, FormatVersionError
+from mmsearch.metrics.scored import Float64
+from mmsearch.metrics.significance import percentile_interval
 from mmsearch.types import Modality
 
 NAME = "diagnostics.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _SPACES = ("cover", "frames", "perception", "content")
 T = TypeVar("T")
@@ -25,11 +28,18 @@ class _Part(BaseModel):
 
 
 class Estimate(_Part):
-    """A number with its 95 % interval (bootstrap over queries); None = not defined."""
+    """A number with its 95 % interval (bootstrap); None = not defined."""
 
     value: float | None
     low: float | None
     high: float | None
+
+    @classmethod
+    def of_samples(cls, value: float, samples: Float64) -> Estimate:
+        """Give a number with the middle 95 % of its bootstrap samples; what is not finite is None."""
+        between = percentile_interval(samples)
+        value_, low, high = (n if math.isfinite(n) else None for n in (value, between.low, between.high))
+        return cls(value=value_, low=low, high=high)
 
 
 class Change(_Part):
@@ -43,16 +53,41 @@ class Change(_Part):
     num_videos: int
 
 
-def _by_modality(found: dict[Modality, Change]) -> dict[Modality, Change]:
+class Share(_Part):
+    """The share of the fusion's weights that a modality gets: the mean over the judged videos that have it, 0 to 1.
+
+    Beside it what it would be if all modalities of each of these videos got the same (`even`), and if all tokens did
+    (`by_tokens`). The interval is of a bootstrap over the videos. Shares of different modalities are means over
+    different videos, so they need not add up to 1.
+    """
+
+    share: Estimate
+    even: float | None
+    by_tokens: float | None
+    num_videos: int
+
+
+def _by_modality(found: dict[Modality, T]) -> dict[Modality, T]:
     return {modality: found[modality] for modality in Modality if modality in found}
 
 
+class FusionWeights(_Part):
+    """Gates or attention of a fusion by modality; `method` is the type of the fusion in the settings."""
+
+    method: str
+    shares: Annotated[dict[Modality, Share], AfterValidator(_by_modality)]
+
+
 class SpaceDiagnosis(_Part):
-    """A space: its PNR with everything in place, without each modality, and with each shuffled among the videos."""
+    """A space: its PNR with everything in place, without each modality, and with each shuffled among the videos.
+
+    `weights` is None where the fusion has no such thing as a gate or attention, and in files of format 1.
+    """
 
     whole: Estimate
     left_out: Annotated[dict[Modality, Change], AfterValidator(_by_modality)]
     shuffled: Annotated[dict[Modality, Change], AfterValidator(_by_modality)]
+    weights: FusionWeights | None = None
 
 
 class Towers(_Part):

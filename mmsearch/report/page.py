@@ -11,11 +11,12 @@ from mmsearch.report.facts import Facts, Graded
 from mmsearch.report.markup import Child, Html, foreign, join, tag
 from mmsearch.report.sections.examples import examples
 from mmsearch.report.sections.headline import headline, p_value, pnr_of
-from mmsearch.report.sections.model import ablation, towers, training
+from mmsearch.report.sections.model import towers, training
 from mmsearch.report.sections.origin import cost, origin
 from mmsearch.report.sections.parts import Section, command, interval, notice, number, signed
 from mmsearch.report.sections.scores import distributions, reliabilities
 from mmsearch.report.sections.slices import grades, groups, presence, singles
+from mmsearch.report.sections.usage import ablation
 
 #: A blue square; without an icon of its own a page that is served asks the server for one.
 _ICON = (

@@ -85,15 +85,21 @@ def write_run(folder: Path, corpus: Path) -> None:
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"half a li')
     one = {"value": 1.5, "low": 1.2, "high": 1.9}
     change = {"pnr": one, "change": {"value": -0.2, "low": -0.4, "high": None}, "num_videos": 9}
+    share = {"share": {"value": 0.4, "low": 0.3, "high": 0.6}, "even": 0.2, "by_tokens": 0.5, "num_videos": 9}
+    weights = {"method": ATTACK, "shares": {"title": share, "asr": share}}
+    parts = {"whole": one, "left_out": {"title": change}, "shuffled": {"asr": change}}
     found = {
-        "format_version": 1,
+        "format_version": 2,
         "run_hash": "abc",
         "corpus_hash": "c",
         "judgments_hash": "j",
         "num_queries": 4,
         "num_judged": 80,
         "num_shuffles": 3,
-        "spaces": {"content": {"whole": one, "left_out": {"title": change}, "shuffled": {"asr": change}}},
+        "spaces": {
+            "perception": parts | {"weights": weights},
+            "content": parts | {"weights": weights | {"method": "transformer"}},
+        },
         "towers": {f"content{ATTACK}": {"teacher": one, "student": one, "change": one}},
     }
     (folder / "diagnostics.json").write_text(json.dumps(found))

@@ -7,5 +7,6 @@ from mmsearch.report.charts.forest import Mark, Span, forest, span_of
 from mmsearch.report.charts.lines import Line, lines
 from mmsearch.report.charts.reliability import reliability
 from mmsearch.report.charts.ridges import ridges
+from mmsearch.report.charts.shares import Bar, shares, widest
 
-__all__ = ["Line", "Mark", "Span", "forest", "lines", "reliability", "ridges", "span_of"]
+__all__ = ["Bar", "Line", "Mark", "Span", "forest", "lines", "reliability", "ridges", "shares", "span_of", "widest"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mmsearch.metrics import Interval, Result
 from mmsearch.report.charts import Mark
+from mmsearch.report.diagnostics import Estimate
 from mmsearch.report.markup import Child, Html, tag
 from mmsearch.types import Modality
 
@@ -104,6 +105,17 @@ def with_interval(value: float, found: Interval, digits: int = 2, *, sign: bool 
     between = interval(found, digits, sign=sign)
     small = tag("small", f" {between}") if between else None
     return tag("span", (signed if sign else number)(value, digits), small, class_="estimate")
+
+
+def numbers_of(found: Estimate) -> tuple[float, Interval]:
+    """Give a number of the diagnostics and its interval; NaN where it is not defined."""
+    value, low, high = (float("nan") if n is None else n for n in (found.value, found.low, found.high))
+    return value, Interval(low, high)
+
+
+def estimate(found: Estimate, digits: int = 2, *, sign: bool = False) -> Html:
+    """Write a number of the diagnostics and its interval."""
+    return with_interval(*numbers_of(found), digits, sign=sign)
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmsearch.report.charts import Line, Mark, forest, lines, reliability, ridges, span_of
+from mmsearch.report.charts import Bar, Line, Mark, forest, lines, reliability, ridges, shares, span_of, widest
 from mmsearch.report.charts.axis import Axis, label, linear_ticks, log_ticks
 from mmsearch.report.curves import Curve, Stage
 from mmsearch.report.spread import Histogram, Spread, Tenth
@@ -71,6 +71,29 @@ def test_long_labels_do_not_run_into_numbers():
     shown = re.findall('class="label">(w+…)<', drawn)
     assert len(shown) == 1
     assert len(shown[0]) < 60
+
+
+def test_shares_are_bars_from_zero_beside_their_references():
+    bars = [Bar("a", 0.5, 0.4, 0.6, "50%", 0.25, 0.75), Bar("b", 0.25, NAN, NAN, "25%", 0.25, NAN)]
+    drawn = shares("chart", bars, widest(bars)).text
+    first, second = (float(width) for width in re.findall(r'width="([\d.]+)" height="8"', drawn))
+    assert first == pytest.approx(2 * second)
+    assert [len(re.findall(f'class="{kind}"', drawn)) for kind in ("between", "even", "by-tokens")] == [1, 2, 1]
+    ring, stroke = re.search(r'cx="([\d.]+)"', drawn)[1], re.search(r'd="M([\d.]+) [\d.]+v14" class="even"', drawn)[1]
+    assert (float(ring) - 12) / (float(stroke) - 12) == pytest.approx(3, rel=0.01)
+    assert "a 50%; b 25%" in drawn.partition("</title>")[0]
+    assert "ring" in drawn
+
+
+def test_shares_of_nothing_are_drawn_without_bars():
+    bars = [Bar("a", NAN, NAN, NAN, "no videos", NAN, NAN)]
+    drawn = shares("chart", bars, widest(bars)).text
+    assert "no videos" in drawn
+    assert "nan" not in drawn
+    assert "ring" not in drawn
+    assert not re.search('class="(bar|even|between)"', drawn)
+    assert widest([]) == 0.1
+    assert widest([Bar("a", 0.5, 0.1, 7.0, "", 0.2, 0.2)]) == 1.0
 
 
 def curve(*values):

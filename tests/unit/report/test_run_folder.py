@@ -4,6 +4,7 @@ import base64
 import io
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -11,12 +12,13 @@ from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import DataError, FormatVersionError
 from mmsearch.report.catalogue import Catalogue
 from mmsearch.report.curves import MAX_POINTS, Stage, read_curves
-from mmsearch.report.diagnostics import parse_diagnostics
+from mmsearch.report.diagnostics import Estimate, parse_diagnostics
 from mmsearch.report.run_folder import RunFolder
 from mmsearch.types import Modality
 
 ONE = {"value": 1.0, "low": None, "high": 2.0}
 CHANGE = {"pnr": ONE, "change": ONE, "num_videos": 1}
+SHARE = {"share": ONE, "even": 0.5, "by_tokens": None, "num_videos": 1}
 FOUND = {
     "format_version": 1, "run_hash": "r", "corpus_hash": "c", "judgments_hash": "j", "num_queries": 1, "num_judged": 2,
     "num_shuffles": 3, "towers": {"zoo": {"teacher": ONE, "student": ONE, "change": ONE}},
@@ -87,9 +89,24 @@ def test_diagnostics_come_in_the_order_of_spaces_and_modalities():
     assert parse_diagnostics(json.loads(found.model_dump_json()), "d.json") == found
 
 
+def test_format_1_had_no_weights_of_the_fusion():
+    weights = {"method": "gated_sum", "shares": {"asr": SHARE, "title": SHARE}}
+    assert parse_diagnostics(FOUND, "d.json").spaces["content"].weights is None
+    spaces = {"content": FOUND["spaces"]["content"] | {"weights": weights}}
+    found = parse_diagnostics(FOUND | {"format_version": 2, "spaces": spaces}, "d.json")
+    assert list(found.spaces["content"].weights.shares) == [Modality.TITLE, Modality.ASR]
+    assert parse_diagnostics(json.loads(found.model_dump_json()), "d.json") == found
+
+
+def test_estimates_hold_no_number_that_is_not_finite():
+    samples = np.array([1.0, 2.0, 3.0, np.nan])
+    assert Estimate.of_samples(2.0, samples).model_dump() == {"value": 2.0, "low": 1.05, "high": 2.95}
+    assert set(Estimate.of_samples(np.inf, np.full(3, np.nan)).model_dump().values()) == {None}
+
+
 def test_diagnostics_of_others_are_refused():
-    with pytest.raises(FormatVersionError, match="format 2"):
-        parse_diagnostics(FOUND | {"format_version": 2, "more": 1}, "d.json")
+    with pytest.raises(FormatVersionError, match="format 3"):
+        parse_diagnostics(FOUND | {"format_version": 3, "more": 1}, "d.json")
     with pytest.raises(DataError, match=r"d\.json: num_queries: .*training diagnose"):
         parse_diagnostics(FOUND | {"num_queries": "many"}, "d.json")
 
