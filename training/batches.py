@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 #: Held while a batch is planned and read: neither a plan nor a corpus may be used by two threads at once, and stages
 #: that replay one another share a corpus. Decoding, nearly all of the work, goes on beside it.
-_READING = Lock()
+READING = Lock()
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class PairBatches:
         """Give this process's part of the batch of a step."""
         copies = self._copies
         own = slice(self._part.start * copies, self._part.stop * copies)
-        with _READING:
+        with READING:
             numbers = self._draw(self._plan.batch(step), step)
             queries, rows = self._pairs.query_of[numbers], self._pairs.row_of[numbers][::copies]
             own_queries, own_rows = queries[own], rows[self._part]
@@ -176,14 +176,8 @@ class GradedBatches:
 
     def __call__(self, step: int) -> GradedBatch:
         """Give this process's part of the batch of a step."""
-        random = np.random.default_rng([self._seed, step])
-        with _READING:
-            drawn = [(query, self._draw(int(query), random)) for query in self._plan.batch(step)][self._part]
-        rows = np.concatenate([self._judged.rows[query][places] for query, places in drawn])
-        grades = np.concatenate([self._judged.grades[query][places] for query, places in drawn])
-        query_of = np.repeat(np.arange(len(drawn)), [len(places) for _, places in drawn])
-        texts = [self._judged.queries[query] for query, _ in drawn]
-        with _READING:
+        texts, query_of, rows, grades = self.draw(step)
+        with READING:
             videos = self._corpus.read(rows.tolist())
         videos = [with_pictures(video, self._settings.reads) for video in videos]
         return GradedBatch(
@@ -195,7 +189,17 @@ class GradedBatches:
             grades=torch.from_numpy(grades),
         )
 
-    def _draw(self, query: int, random: np.random.Generator) -> Int64:
+    def draw(self, step: int) -> tuple[list[str], Int64, Int64, Int64]:
+        """Give this process's queries of a step, and of its judged rows the query's number, corpus row and grade."""
+        random = np.random.default_rng([self._seed, step])
+        with READING:
+            drawn = [(query, self._drawn(int(query), random)) for query in self._plan.batch(step)][self._part]
+        rows = np.concatenate([self._judged.rows[query][places] for query, places in drawn])
+        grades = np.concatenate([self._judged.grades[query][places] for query, places in drawn])
+        query_of = np.repeat(np.arange(len(drawn)), [len(places) for _, places in drawn])
+        return [self._judged.queries[query] for query, _ in drawn], query_of, rows, grades
+
+    def _drawn(self, query: int, random: np.random.Generator) -> Int64:
         return random.permutation(len(self._judged.rows[query]))[: self._settings.videos_per_query]
 
 
@@ -229,7 +233,7 @@ class PictureBatches:
 
     def __call__(self, step: int) -> PictureBatch:
         """Give this process's part of the batch of a step."""
-        with _READING:
+        with READING:
             videos = self._corpus.read(self._rows[self._plan.batch(step)[self._part]].tolist())
         videos = [with_pictures(video, frozenset(map(Modality, self._settings.sources))) for video in videos]
         inputs = self._maker.documents(videos)

@@ -14,7 +14,7 @@ from mmsearch.text import TokenizerSettings
 from training.engines.zero_settings import DeepSpeedSettings
 from training.learner import Precision
 from training.optim import OptimSettings
-from training.tasks import ContrastiveSettings, GradedSettings, MaskedSettings, TaskSettings
+from training.tasks import ContrastiveSettings, CrossSettings, GradedSettings, MaskedSettings, TaskSettings
 from training.tasks.settings import SpaceName
 
 
@@ -32,7 +32,7 @@ class DataSettings(Settings):
     interactions: Path | None = None
     """The click log; needed by tasks with `pairs: clicks`."""
     judgments: Path | None = None
-    """Grades to learn from; needed by graded tasks."""
+    """Grades to learn from; needed by graded tasks, and by `cross` with `pairs: grades`."""
     val_judgments: Path | None = None
     """Grades to validate on, of videos of the corpus; they are never trained on. None = none."""
     val_videos: Path | None = None
@@ -114,7 +114,8 @@ class StageSettings(Settings):
     steps: int = Field(ge=1)
     """Optimizer steps."""
     batch_size: int = Field(default=64, ge=1)
-    """Of all processes together: pairs of a contrastive step, queries of a graded one, videos of mae."""
+    """Of all processes together: pairs of a contrastive step, queries of a graded one, videos of mae, and of a
+    cross step clicks or judged queries."""
     chunk_size: int | None = Field(default=None, ge=1)
     """Queries and videos that a process embeds at a time (gradient caching, arXiv:2101.06983): memory for a batch of
     any size is that of one chunk, the gradient is the same, the time a third more. None = all at once."""
@@ -125,8 +126,8 @@ class StageSettings(Settings):
 
     @model_validator(mode="after")
     def _fits_its_task(self) -> StageSettings:
-        if isinstance(self.task, MaskedSettings) and self.chunk_size is not None:
-            raise ValueError("chunk_size is for contrastive and graded tasks: pictures need none, lower batch_size")
+        if isinstance(self.task, MaskedSettings | CrossSettings) and self.chunk_size is not None:
+            raise ValueError("chunk_size is for contrastive and graded tasks; lower batch_size instead")
         return self
 
 
@@ -161,7 +162,8 @@ class RunSettings(Settings):
     """Validate and keep an exponential moving average of the weights; None = the weights themselves."""
     select: SpaceName | None = None
     """Space by whose PNR each stage keeps its best weights: of the student, or of the teacher where it learns alone; on
-    `val_judgments`, or else on `val_interactions`. None, or a space that a stage does not train: its last one."""
+    `val_judgments`, or else on `val_interactions`. None, or a space that a stage does not train: its last one. A cross
+    stage goes by the cross-encoder's own, on `val_judgments`."""
     keep: Literal["best", "last"] = "best"
     """Weights that a stage leaves: of its best validation, or of its last step. Without validation the last."""
     save_every: int = Field(default=100, ge=1)
@@ -210,14 +212,17 @@ class FitSettings(Settings):
             earlier = {s.name: s for s in self.stages[:place]}
             if stage.replay is not None and stage.replay.stage not in earlier:
                 raise ValueError(f"stage '{stage.name}' replays '{stage.replay.stage}', which is no earlier stage")
-            if stage.replay is not None and isinstance(earlier[stage.replay.stage].task, MaskedSettings):
-                raise ValueError(f"stage '{stage.name}': a mae stage cannot be replayed")
-            if stage.replay is not None and isinstance(stage.task, MaskedSettings):
-                raise ValueError(f"stage '{stage.name}': a mae stage cannot replay another")
+            for task in [] if stage.replay is None else [stage.task, earlier[stage.replay.stage].task]:
+                if isinstance(task, MaskedSettings | CrossSettings):
+                    raise ValueError(f"stage '{stage.name}': {task.type} stages neither replay nor can be replayed")
+            if isinstance(stage.task, CrossSettings) and self.model.cross is None:
+                raise ValueError(f"stage '{stage.name}' trains a cross-encoder: give model.cross its sizes")
         validated = self.data.val_judgments is not None or self.data.val_interactions is not None
         for stage in self.stages:
             if stage.patience is not None and not validated and not isinstance(stage.task, MaskedSettings):
                 raise ValueError(f"stage '{stage.name}': patience needs data.val_judgments or data.val_interactions")
+            if stage.patience is not None and isinstance(stage.task, CrossSettings) and not self.data.val_judgments:
+                raise ValueError(f"stage '{stage.name}': patience of a cross stage needs data.val_judgments")
             if stage.chunk_size is not None and isinstance(self.run.engine, DeepSpeedSettings) and self._grades(stage):
                 raise ValueError(
                     f"stage '{stage.name}': graded steps have no chunk_size under DeepSpeed, whose processes "
@@ -263,7 +268,7 @@ class FitSettings(Settings):
 
 
 def _teacher_alone(stage: StageSettings) -> StageSettings:
-    if isinstance(stage.task, MaskedSettings):
+    if isinstance(stage.task, MaskedSettings | CrossSettings):
         return stage
     weights = {"teacher_weight": 1.0, "student_weight": 0.0, "distil_weight": 0.0}
     return stage.model_copy(update={"task": stage.task.model_copy(update=weights)})

@@ -93,8 +93,8 @@ def _files_of(settings: FitSettings, stage: StageSettings) -> list[Path]:
     data = settings.data
     logs = stage.data.interactions or data.interactions
     grades = stage.data.judgments or data.judgments
-    named = {"contrastive": logs if getattr(stage.task, "pairs", "") == "clicks" else None, "graded": grades}
-    path = named.get(stage.task.type)
+    pairs = "grades" if stage.task.type == "graded" else getattr(stage.task, "pairs", None)
+    path = {"clicks": logs, "grades": grades}.get(str(pairs))
     return [] if path is None else [data.path(path)]
 
 

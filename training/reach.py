@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 from mmsearch.models.document import SPACES
 from mmsearch.models.match import MatchModel
-from training.tasks import MaskedSettings, TaskSettings
+from training.tasks import CrossSettings, MaskedSettings, TaskSettings
 from training.tasks.settings import MatchingSettings
 
 
@@ -27,8 +27,11 @@ def unreached(model: MatchModel, tasks: Sequence[TaskSettings]) -> tuple[str, ..
 def _unreached_by(model: MatchModel, task: TaskSettings) -> Collection[str]:
     if isinstance(task, MaskedSettings):
         return [name for name, _ in model.named_parameters() if not name.startswith("document.image.")]
+    if isinstance(task, CrossSettings):  # it reads the tokens of both sides, before any projection into a space
+        return [*(f"{part}." for part in _parts_of_a_space()), "student."]
     spaces = set(task.spaces)
     missed = [f"{part}.{space}" for space in SPACES if space not in spaces for part in _parts_of_a_space()]
+    missed += ["cross."]
     missed += [tower for tower in ("teacher", "student") if not _learns(task, tower)]
     if not (task.teacher_weight or task.student_weight):  # distillation alone compares query vectors
         missed += ["document.", "log_scale."]

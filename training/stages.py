@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from mmsearch.data.interactions import click_pairs
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_interactions, read_judgments
 from mmsearch.errors import ConfigError, DataError
+from mmsearch.files import read_json
 from mmsearch.models.document import SPACES
 from mmsearch.models.inputs import InputMaker
 from mmsearch.models.match import MatchModel
@@ -19,12 +20,15 @@ from mmsearch.nn.distributed import rank, world_size
 from training.batches import GradedBatches, PairBatches, PictureBatches, Share
 from training.checkpoints import Figures
 from training.config import FitSettings, StageSettings
+from training.cross_batches import CrossClickBatches, CrossGradedBatches
+from training.cross_validation import CrossValidation
 from training.learner import Batch, ChunkedLearner, Learner
 from training.masked_validation import MaskedValidation
-from training.pairs import clicked_pairs, held_out, judged_rows, picture_rows, title_pairs
+from training.pairs import Judged, clicked_pairs, held_out, judged_rows, picture_rows, title_pairs
 from training.paths import RunPaths
 from training.retrieval import PairValidation
-from training.tasks import GradedSettings, MaskedLearner, MaskedSettings, TaskSettings
+from training.tasks import CrossLearner, CrossSettings, GradedSettings, MaskedLearner, MaskedSettings, TaskSettings
+from training.tasks.cross import FIGURE
 from training.validation import Validation
 
 Batches = Callable[[int], Batch]
@@ -75,16 +79,20 @@ class Sources:
             rows = picture_rows(corpus, task.sources, excluded)
             _log.info("stage '%s': %d videos with pictures", stage.name, len(rows))
             return PictureBatches(corpus, rows, maker, task, batch_size=batch_size, seed=seed, share=share)
-        if isinstance(task, GradedSettings):
+        if isinstance(task, GradedSettings) or task.pairs == "grades":
             if data.judgments is None:
                 raise ConfigError(f"stage '{stage.name}' learns from grades: give data.judgments")
             rows_of = judged_rows(corpus, read_judgments(data.path(data.judgments)), data.aspect, excluded)
+            if isinstance(task, CrossSettings):
+                return CrossGradedBatches(corpus, rows_of, maker, task, batch_size=batch_size, seed=seed, share=share)
             return GradedBatches(corpus, rows_of, maker, task, batch_size=batch_size, seed=seed, share=share)
         titles = task.pairs == "titles"
         pairs = title_pairs(corpus, excluded) if titles else clicked_pairs(corpus, data, excluded)
         if not len(pairs.row_of):
             raise DataError(f"stage '{stage.name}': no {task.pairs[:-1]} names a video of the corpus that may be used")
         _log.info("stage '%s': %d pairs, %d queries", stage.name, len(pairs.row_of), len(pairs.queries))
+        if isinstance(task, CrossSettings):
+            return CrossClickBatches(corpus, pairs, maker, task, batch_size=batch_size, seed=seed, share=share)
         return PairBatches(corpus, pairs, maker, task, batch_size=batch_size, seed=seed, share=share)
 
     def tasks(self, stage: StageSettings) -> list[TaskSettings]:
@@ -97,6 +105,8 @@ class Sources:
         precision = self.settings.run.precision
         if isinstance(stage.task, MaskedSettings):
             return MaskedLearner(model, stage.task, precision)
+        if isinstance(stage.task, CrossSettings):
+            return CrossLearner(model, precision)
         return ChunkedLearner(model, precision)
 
     def validation(self, stage: StageSettings) -> Callable[[Learner, int], Figures]:
@@ -105,18 +115,26 @@ class Sources:
             corpus = self.val_corpus or _another(self.corpus)
             rows = picture_rows(corpus, stage.task.sources, set())
             return MaskedValidation(corpus, rows, self.maker, stage.task, self.paths)
-        rankings = self._rankings  # read now, not at the first validation
-        return lambda learner, _: {kind: f for one in rankings for kind, f in one(learner.model).items()}
+        rankings = list(self._rankings)  # read now, not at the first validation
+        if isinstance(stage.task, CrossSettings):
+            rankings += [CrossValidation(corpus, judged, self.maker) for corpus, judged in self._val_judged]
+        return lambda learner, _: _merged(one(learner.model) for one in rankings)
 
     @cached_property
-    def _rankings(self) -> list[Validation | PairValidation]:
-        """What ranks held-out judgments and pairs. Corpora of its own: batches are made from the other in a thread."""
+    def _val_judged(self) -> list[tuple[PreparedCorpus, Judged]]:
+        """The held-out judgments, if any. A corpus of its own: batches are made from the other in a thread."""
+        data = self.settings.data
+        if data.val_judgments is None:
+            return []
+        corpus, judgments = _another(self.corpus), read_judgments(data.path(data.val_judgments))
+        return [(corpus, judged_rows(corpus, judgments, data.aspect, set()))]
+
+    @cached_property
+    def _rankings(self) -> list[Callable[[MatchModel], Figures]]:
+        """What ranks held-out judgments and pairs by the vectors."""
         data, maker = self.settings.data, self.maker
-        found: list[Validation | PairValidation] = []
-        if data.val_judgments is not None:
-            corpus = _another(self.corpus)
-            judgments = read_judgments(data.path(data.val_judgments))
-            found.append(Validation(corpus, judged_rows(corpus, judgments, data.aspect, set()), maker))
+        found: list[Callable[[MatchModel], Figures]] = []
+        found += [Validation(corpus, judged, maker) for corpus, judged in self._val_judged]
         if data.val_interactions is not None and self.val_corpus is not None:
             pairs = click_pairs(list(read_interactions(data.path(data.val_interactions))))
             found.append(PairValidation(self.val_corpus, pairs, maker))
@@ -126,6 +144,8 @@ class Sources:
         """Name the figure by which the best weights of a stage are kept."""
         if isinstance(stage.task, MaskedSettings):
             return "loss"
+        if isinstance(stage.task, CrossSettings):
+            return FIGURE
         wanted, trained = self.settings.run.select, [space for space in SPACES if space in stage.task.spaces]
         space = wanted if wanted in trained else trained[-1]
         return f"{stage.task.towers[-1]}/{space}"
@@ -150,9 +170,26 @@ class Mixed:
 
 
 def trained_spaces(settings: FitSettings) -> tuple[str, ...]:
-    """Give the spaces that any stage of a run trains."""
-    named = {space for stage in settings.all_stages for space in stage.task.spaces}
+    """Give the spaces that any stage of a run trains; where none does, those of the run that it starts from."""
+    named: set[str] = {space for stage in settings.all_stages for space in stage.task.spaces}
+    if not named:
+        named = {space for stage in settings.all_stages for space in _spaces_before(stage)}
     return tuple(space for space in SPACES if space in named)
+
+
+def _spaces_before(stage: StageSettings) -> Sequence[str]:
+    if stage.start_from is None or not (stage.start_from.run / "config.json").is_file():
+        return ()
+    spaces: list[str] = read_json(stage.start_from.run / "config.json").get("spaces", [])
+    return spaces
+
+
+def _merged(parts: Iterable[Figures]) -> Figures:
+    merged: Figures = {}
+    for part in parts:
+        for kind, figures in part.items():
+            merged[kind] = merged.get(kind, {}) | figures
+    return merged
 
 
 def _another(corpus: PreparedCorpus) -> PreparedCorpus:

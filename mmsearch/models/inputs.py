@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -98,6 +99,11 @@ class InputMaker:
         """Give the ids of queries, [Q, L]; an empty one is the start token alone."""
         ids, mask = self._tokenizer.encode_batch(queries, self._settings.lengths.query)
         return TextInputs(torch.from_numpy(ids), torch.from_numpy(mask).bool())
+
+    def blank(self, queries: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Tell of which queries the tokenizer keeps nothing (empty, blanks, control characters), [Q]."""
+        _, mask = self._tokenizer.encode_batch(queries, self._settings.lengths.query)
+        return np.asarray(mask.sum(1) <= self._tokenizer.num_special)
 
     def documents(self, videos: Sequence[PreparedVideo]) -> DocumentInputs:
         """Give the tensors of videos.

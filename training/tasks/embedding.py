@@ -14,7 +14,7 @@ from mmsearch.models.inputs import DocumentInputs, TextInputs
 from mmsearch.models.match import MatchModel
 from mmsearch.nn.distributed import sum_over_ranks, world_size
 from mmsearch.types import Modality
-from training.augment import augment
+from training.augment import AugmentSettings, augment
 from training.representations import Representations
 from training.tasks.settings import MatchingSettings
 
@@ -40,7 +40,7 @@ def embed(
             vectors |= {f"{tower}/{space}": vector for space, vector in found.items()}
     if len(documents):
         wanted = [*settings.spaces, *([EACH_FRAME] if each_frame else [])]
-        read = _augmented(_read(documents, settings).to(model.device), settings)
+        read = augmented(_read(documents, settings).to(model.device), settings.augment)
         for space, codes in model.document(read, wanted).items():
             vectors[f"codes/{space}"], present[space] = codes.codes, codes.present
     return Representations(vectors, present)
@@ -103,7 +103,8 @@ def _read(documents: DocumentInputs, settings: MatchingSettings) -> DocumentInpu
     return replace(documents, frames=documents.frames[:, :0], has_frame=documents.has_frame[:, :0])
 
 
-def _augmented(documents: DocumentInputs, settings: MatchingSettings) -> DocumentInputs:
-    frames = augment(documents.frames.flatten(0, 1), settings.augment)
-    cover = augment(documents.cover, settings.augment)
+def augmented(documents: DocumentInputs, settings: AugmentSettings) -> DocumentInputs:
+    """Give the videos with their covers and frames changed at random."""
+    frames = augment(documents.frames.flatten(0, 1), settings)
+    cover = augment(documents.cover, settings)
     return replace(documents, cover=cover, frames=frames.view(documents.frames.shape))
