@@ -44,26 +44,45 @@ def fit(
 
 
 @app.command(
-    epilog="Example: python -m training compare configs/train/photos.yaml --vary distillation=joint,two_stage "
-    "--seeds 3 --metric student/cover data.root=photos"
+    epilog="Examples: python -m training compare configs/train/photos.yaml --vary distillation=joint,two_stage "
+    "--seeds 3 --metric student/cover data.root=photos — "
+    "python -m training compare configs/train/fusion_compare.yaml --jobs 2"
 )
 def compare(
     config: Annotated[Path, typer.Argument(help="Settings of the run, a YAML file.")],
-    vary: Annotated[list[str], typer.Option(help="A setting and its values: KEY=A,B,C. Repeat it for combinations.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings of all runs as dotted.key=value.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant: run.seed and the next.")] = 3,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A setting and its values: KEY=A,B,C. Repeat it for combinations. Default: the file's tables."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Runs of each variant: run.seed and the next. Default: 3, or the file's.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs and tables; default: beside run.dir.")] = None,
-    metric: Annotated[str, typer.Option(help="PNR that is told first: TOWER/SPACE.")] = "student/content",
+    metric: Annotated[str, typer.Option(help="With --vary, PNR that is told first: TOWER/SPACE.")] = "student/content",
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
 ) -> None:
-    """Train variants of a run side by side over several seeds; write means, intervals and paired tests."""
-    from training.compare import compare as run_compare
+    """Train variants of a run side by side over several seeds; write means, intervals and paired tests.
 
-    comparison = run_compare(
-        config, vary, num_seeds=seeds, out=out, metric=metric, overrides=overrides or [], jobs=jobs
-    )
-    comparison.show()
-    comparison.check_complete()
+    What varies is given by --vary, and validation compares the variants; or it stands in the file's section `compare`,
+    and they are compared on grades that no run has seen, with modalities missing, and by what they cost.
+    """
+    from training.compare import compare as run_compare
+    from training.comparison.suite import compare_tables
+
+    if vary:
+        comparison = run_compare(
+            config, vary, num_seeds=seeds or 3, out=out, metric=metric, overrides=overrides or [], jobs=jobs
+        )
+        comparison.show()
+        comparison.check_complete()
+        return
+    suite = compare_tables(config, overrides or [], num_seeds=seeds, out=out, jobs=jobs)
+    print(suite.markdown)
+    print(suite.folder / "comparison.md")
+    suite.check_complete()
 
 
 @app.command(epilog="Example: python -m training export runs/large/model --out runs/large/at-20000 --step 20000")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmsearch.errors import ConfigError, DataError, PartialResultError
+from mmsearch.errors import ConfigError, DataError
 from mmsearch.files import sole_writer, write_bytes, write_json
 from training.comparison import tables
 from training.comparison.plan import Variant, make_variants, parse_varied, refuse_own
 from training.comparison.results import Outcome, read_outcome
-from training.comparison.runs import Failure, Run, run_all
+from training.comparison.runs import Failure, Run, check_complete, run_all
 from training.comparison.summary import Summary, metrics_of, summarise
 
 #: Widest line where the output is no terminal.
@@ -59,13 +59,8 @@ class Comparison:
 
     def check_complete(self) -> None:
         """Raise PartialResultError if runs failed: the tables hold what the others gave."""
-        if self.failures:
-            named = ", ".join(f"{one.run.variant.label} (seed {one.run.seed})" for one in self.failures)
-            total = len(self.failures) + sum(len(seeds) for seeds in self.outcomes.values())
-            raise PartialResultError(
-                f"{len(self.failures)} of {total} runs failed: {named}; their logs stand in {self.folder}, "
-                "and the same command again runs them again"
-            )
+        total = len(self.failures) + sum(len(seeds) for seeds in self.outcomes.values())
+        check_complete(self.failures, total, self.folder)
 
 
 def compare(

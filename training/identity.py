@@ -31,6 +31,7 @@ _FREE = (
 def run_hash_of(settings: FitSettings, corpus: PreparedCorpus, val_corpus: PreparedCorpus | None) -> str:
     """Hash what decides the result: settings, but for where and how it runs, and all data."""
     dump = settings.model_dump(mode="json")
+    del dump["compare"]
     for name in _FREE:
         del dump["run"][name]
     for stage in dump["stages"]:

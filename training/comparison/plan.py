@@ -89,7 +89,7 @@ def make_variants(varied: Sequence[Varied]) -> list[Variant]:
 def _variant(keys: Sequence[str], short: Sequence[str], values: Sequence[str]) -> Variant:
     overrides = tuple(f"{key}={value}" for key, value in zip(keys, values, strict=True))
     label = ", ".join(f"{key}={value}" for key, value in zip(short, values, strict=True))
-    return Variant(label, _folder_name(",".join(overrides)), overrides)
+    return Variant(label, folder_name(",".join(overrides)), overrides)
 
 
 def _shortened(keys: Sequence[str]) -> list[str]:
@@ -104,8 +104,8 @@ def _shortened(keys: Sequence[str]) -> list[str]:
     return found
 
 
-def _folder_name(text: str) -> str:
-    """Give the text as a name that every file system takes; what had to change is told apart by a hash."""
+def folder_name(text: str) -> str:
+    """Give a text as a name that every file system takes; what had to change is told apart by a hash."""
     plain = re.sub(r"[^A-Za-z0-9._=,+-]", "_", text).lstrip(".-")
     if plain == text and len(plain) <= _MAX_FOLDER_NAME:
         return plain

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmsearch.errors import DataError
+from mmsearch.errors import DataError, PartialResultError
 from mmsearch.files import read_json, write_json
 from mmsearch.logs import progress
 from training.comparison.plan import Variant
@@ -101,6 +101,16 @@ def run_all(runs: Sequence[Run], config: Path, overrides: Sequence[str], *, jobs
             processes.stop()
             raise
     return sorted(failures, key=lambda failure: runs.index(failure.run))
+
+
+def check_complete(failures: Sequence[Failure], num_runs: int, folder: Path) -> None:
+    """Raise PartialResultError if runs failed: the tables hold what the others gave."""
+    if failures:
+        named = ", ".join(f"{one.run.variant.label} (seed {one.run.seed})" for one in failures)
+        raise PartialResultError(
+            f"{len(failures)} of {num_runs} runs failed: {named}; their logs stand in {folder}, "
+            "and the same command again runs them again"
+        )
 
 
 class _Processes:

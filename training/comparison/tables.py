@@ -26,7 +26,7 @@ def main_table(summary: Summary, outcomes: Outcomes, num_seeds: int) -> tuple[li
         minutes = [one.minutes for one in own if one.minutes is not None]
         sizes = sorted({one.parameters for one in own if one.parameters is not None})
         cost = [f"{fmean(minutes):.1f}" if minutes else "–", " / ".join(_millions(size) for size in sizes) or "–"]
-        figures = [*_estimated(estimate), *_differing(summary, label)]
+        figures = [*estimated(estimate), *differing(summary, label)]
         rows.append([label, *figures, f"{estimate.num_seeds} of {num_seeds}", *cost])
     return [f"variant ({summary.metric})", *_HEAD, "seeds", "minutes", "parameters"], rows
 
@@ -36,7 +36,7 @@ def long_table(summaries: Sequence[Summary]) -> tuple[list[str], Rows]:
     rows = []
     for summary in summaries:
         for label, estimate in summary.estimates.items():
-            rows.append([summary.metric, label, *_estimated(estimate), *_differing(summary, label)])
+            rows.append([summary.metric, label, *estimated(estimate), *differing(summary, label)])
     return ["figure", "variant", *_HEAD], rows
 
 
@@ -103,11 +103,13 @@ def _difference_json(one: Difference) -> dict[str, Any]:
     }
 
 
-def _estimated(estimate: Estimate) -> list[str]:
+def estimated(estimate: Estimate) -> list[str]:
+    """Give a mean and its interval as text."""
     return [_number(estimate.value), _interval(estimate.interval, _number)]
 
 
-def _differing(summary: Summary, label: str) -> list[str]:
+def differing(summary: Summary, label: str) -> list[str]:
+    """Give as text how a variant differs from the first: change, interval, p, p (Holm), detectable, verdict."""
     one = summary.differences.get(label)
     if one is None:
         return [""] * 6
