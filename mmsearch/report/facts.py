@@ -60,7 +60,8 @@ class Graded:
             against that index's main feature, see `Scores.counterpart`.
         groups: PNR of main features by group of queries.
         presence: PNR of main features by presence of a modality.
-        share_present: share of the judged videos that have a modality; empty when nothing is known of the videos.
+        share_present: share of the judged videos that have a modality, an unknown one has none; empty when nothing is
+            known of any video.
         num_unknown: judged videos that are not in the corpus (or table).
         spreads: of main features of the index itself.
         wins: wins and losses of one feature against another.
@@ -139,7 +140,7 @@ def _graded(scores: Scores, catalogue: Catalogue, disk: Storage, settings: Repor
         contrasts=tuple(contrast(evaluations, which, measures=1, seed=settings.seed)),
         groups=by_group(scores.compared, query_groups(scores.rows.queries), bootstrap),
         presence=by_presence(scores.compared, modalities, bootstrap) if modalities else {},
-        share_present=_shares(modalities),
+        share_present=_shares(modalities, len(doc_ids)),
         num_unknown=len(doc_ids - modalities.keys()),
         spreads=spreads(scores.mains, bootstrap),
         wins=wins_and_losses(scores, catalogue, settings),
@@ -157,10 +158,10 @@ def _measure(scores: Scores, relevant: int, bootstrap: Bootstrap) -> list[Measur
     return found
 
 
-def _shares(modalities: Mapping[str, frozenset[Modality]]) -> dict[str, float]:
+def _shares(modalities: Mapping[str, frozenset[Modality]], num_videos: int) -> dict[str, float]:
     if not modalities:
         return {}
-    return {m.value: sum(m in own for own in modalities.values()) / len(modalities) for m in Modality}
+    return {m.value: sum(m in own for own in modalities.values()) / num_videos for m in Modality}
 
 
 def _catalogue(sources: Sources, run: RunFolder, wanted: set[str], settings: ReportSettings) -> Catalogue:

@@ -86,10 +86,10 @@ def by_group(inputs: Sequence[Input], groups: Mapping[str, Bools], bootstrap: Bo
 
 
 def by_presence(inputs: Sequence[Input], modalities: Mapping[str, frozenset[Modality]], bootstrap: Bootstrap) -> Sliced:
-    """Give the PNR of every feature over the pairs in which both videos have a modality, and over all others.
+    """Give the PNR of every feature over the pairs of which both, one, or neither of the videos has a modality.
 
-    The two parts of a modality add up to all pairs: in the second, one of the videos or both lack it. A video that is
-    not in `modalities` lacks everything.
+    The three parts of a modality add up to all pairs; they hold different pairs, and may be easier or harder for that
+    alone. A video that is not in `modalities` lacks everything.
     """
     parts: dict[str, dict[str, Float64]] = {}
     for one in inputs:
@@ -97,8 +97,11 @@ def by_presence(inputs: Sequence[Input], modalities: Mapping[str, frozenset[Moda
         parts[one.name] = {}
         for modality in Modality:
             has = np.array([modality in modalities.get(doc_id, ()) for doc_id in one.scored.doc_ids], np.bool_)
-            both = count_pairs(rows_of(one.scored, has)).per_query().astype(np.float64)
-            parts[one.name] |= {f"{modality}: both": both, f"{modality}: not both": counts - both}
+            both, neither = (
+                count_pairs(rows_of(one.scored, rows)).per_query().astype(np.float64) for rows in (has, ~has)
+            )
+            found = {"both": both, "one": counts - both - neither, "neither": neither}
+            parts[one.name] |= {f"{modality}: {which}": part for which, part in found.items()}
     return measure_counts(parts, bootstrap)
 
 
@@ -111,10 +114,11 @@ def rows_of(scored: Scored, kept: Bools) -> Scored:
 def measure_counts(parts: Mapping[str, Mapping[str, Float64]], bootstrap: Bootstrap) -> Sliced:
     """Give PNR with intervals for concordant, discordant and tied pairs of every query, [Q, 3], by feature and slice.
 
-    All slices see the same bootstrap samples.
+    All slices see the same bootstrap samples. A slice without any pair has no PNR (NaN); neither has a sample that
+    happens to draw none of its queries, which is left out of the interval: a small slice is no bad one.
     """
     statistics = {
-        feature: [Statistic(name, counts, ratio, int(counts.any(axis=1).sum())) for name, counts in slices.items()]
+        feature: [Statistic(name, counts, _ratio, int(counts.any(axis=1).sum())) for name, counts in slices.items()]
         for feature, slices in parts.items()
     }
     flat = [statistic for those in statistics.values() for statistic in those]
@@ -126,3 +130,7 @@ def measure_counts(parts: Mapping[str, Mapping[str, Float64]], bootstrap: Bootst
         ]
         for feature, those in statistics.items()
     }
+
+
+def _ratio(sums: Float64) -> Float64:
+    return np.where(sums.sum(axis=-1) > 0, ratio(sums), np.nan)

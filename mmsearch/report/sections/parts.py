@@ -123,10 +123,15 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{share:.{digits}%}" if math.isfinite(share) else "–"
 
 
+def num_pairs(result: Result) -> int:
+    """Give the number of pairs that a PNR is of; 0 where they were not counted."""
+    pairs = result.pairs
+    return 0 if pairs is None else pairs.concordant + pairs.discordant + pairs.tied
+
+
 def pnr_mark(name: str, result: Result, shade: str) -> Mark:
     """Give the row of a forest plot for a PNR; without any pair there is no number."""
-    pairs = result.pairs
-    if pairs is not None and pairs.concordant + pairs.discordant + pairs.tied == 0:
+    if result.pairs is not None and num_pairs(result) == 0:
         nothing = float("nan")
         return Mark(name, nothing, nothing, nothing, "no pairs", shade)
     shown = f"{number(result.value)}  ({interval(result.interval)})"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from mmsearch.metrics.results import Result
 from mmsearch.report.charts import Mark, forest, span_of
 from mmsearch.report.facts import Graded
-from mmsearch.report.markup import Child, Html
+from mmsearch.report.markup import Child, Html, tag
 from mmsearch.report.sections.headline import pnr_of
 from mmsearch.report.sections.parts import (
     MODALITIES,
@@ -15,6 +15,7 @@ from mmsearch.report.sections.parts import (
     colour,
     folded,
     notice,
+    num_pairs,
     number,
     panels,
     percent,
@@ -23,17 +24,23 @@ from mmsearch.report.sections.parts import (
     table,
     with_interval,
 )
+from mmsearch.types import Modality
+
+_WHICH = {"both": "both have it", "one": "one has it", "neither": "neither"}
+#: A smaller share of the pairs tells little, and its wide interval would press all others together.
+_LEAST_SHARE = 0.05
 
 
 def groups(graded: Graded) -> Section:
     """Give PNR by language and length of the query."""
+    named = {feature: [(result.name, result) for result in found] for feature, found in graded.groups.items()}
     body = [
         prose(
             "By language of the query (zh: it holds a Chinese character; en: Latin letters) and, within a language, "
             "by its length in thirds: characters of Chinese queries, words of others."
         ),
-        _charts(graded.groups),
-        _numbers(graded.groups, "group"),
+        _draw(named),
+        _numbers(named, "group"),
     ]
     return Section("groups", "By query", tuple(body))
 
@@ -47,7 +54,7 @@ def grades(graded: Graded) -> Section:
     body = [
         prose("How well each feature tells one grade from another. Neighbouring grades are the hard ones."),
         _draw(named),
-        _numbers(sliced, "grades"),
+        _numbers(named, "grades"),
     ]
     return Section("grades", "By pair of grades", tuple(body))
 
@@ -61,12 +68,16 @@ def presence(graded: Graded) -> Section:
     shares = ", ".join(f"{MODALITIES[name]} {percent(share)}" for name, share in graded.share_present.items())
     body = [
         prose(
-            "PNR over the pairs of videos that both have a modality, and over the pairs in which at least one of the "
-            "two lacks it; together these are all pairs. Where PNR falls in the second row, missing data costs order."
+            "PNR over the pairs of videos of which both have a modality, one has it, or neither; together these are "
+            "all pairs. Where one has it, the feature must compare a video that shows more with one that shows less; "
+            "a video without any score in a feature ranks last. The rows hold different pairs, and some pairs are "
+            "easier: what a modality brings to the same pairs is seen where it is left out ",
+            tag("a", "(what the model uses)", href="#ablation"),
+            f". Rows of less than {percent(_LEAST_SHARE)} of the pairs are in the numbers alone.",
         ),
         prose(f"Judged videos that have it: {shares}."),
-        _draw(named),
-        _numbers(graded.presence, "pairs"),
+        _draw({feature: _of_many_pairs(rows) for feature, rows in named.items()}),
+        _numbers(named, "pairs"),
     ]
     if graded.num_unknown:
         body.append(notice(f"{graded.num_unknown:,} judged videos are not in the corpus; they count as lacking all."))
@@ -107,13 +118,15 @@ def _alone(name: str) -> str:
     return MODALITIES.get(modality, modality)
 
 
+def _of_many_pairs(rows: Sequence[tuple[str, Result]]) -> list[tuple[str, Result]]:
+    """Leave out the slices of few pairs; the three of each modality hold all pairs."""
+    total = sum(num_pairs(result) for _, result in rows) / len(Modality)
+    return [(name, result) for name, result in rows if num_pairs(result) > _LEAST_SHARE * total]
+
+
 def _presence(name: str) -> str:
     modality, _, which = name.partition(": ")
-    return f"{MODALITIES[modality]}: {'both have it' if which == 'both' else 'not both'}"
-
-
-def _charts(sliced: Mapping[str, list[Result]]) -> Html:
-    return _draw({feature: [(result.name, result) for result in found] for feature, found in sliced.items()})
+    return f"{MODALITIES[modality]}: {_WHICH[which]}"
 
 
 def _draw(named: Mapping[str, Iterable[tuple[str, Result]]]) -> Html:
@@ -126,13 +139,12 @@ def _draw(named: Mapping[str, Iterable[tuple[str, Result]]]) -> Html:
     return panels((feature, forest(f"PNR of {feature}", those, span)) for feature, those in marks.items())
 
 
-def _numbers(sliced: Mapping[str, list[Result]], head: str) -> Html:
+def _numbers(named: Mapping[str, Iterable[tuple[str, Result]]], head: str) -> Html:
     """Give the numbers behind the charts, with pairs and queries."""
     rows: list[Sequence[Child]] = []
-    for feature, found in sliced.items():
-        for result in found:
-            pairs = result.pairs
-            total = 0 if pairs is None else pairs.concordant + pairs.discordant + pairs.tied
+    for feature, found in named.items():
+        for name, result in found:
+            total = num_pairs(result)
             value = with_interval(result.value, result.interval) if total else number(float("nan"))
-            rows.append([f"{feature} · {result.name}", value, f"{total:,}", f"{result.num_queries:,}"])
+            rows.append([f"{feature} · {name}", value, f"{total:,}", f"{result.num_queries:,}"])
     return folded("Numbers", table([f"feature · {head}", "PNR", "pairs", "queries"], rows, f"PNR by {head}"))

@@ -27,8 +27,23 @@ from mmsearch.types import Modality
 
 _DIAGNOSE = "python -m training diagnose RUN --corpus CORPUS --judgments JUDGMENTS"
 _KINDS = {"left_out": "left out", "shuffled": "shuffled"}
-#: Fusions whose weights are attention, which goes to tokens; those of others are gates, one a modality.
-_ATTENTION = {"transformer", "cross_attention"}
+#: What the weights of fusions that attend are; those of all others are gates.
+_ATTENTION = {
+    "transformer": (
+        "Attention: the share of each modality in what the codes of the fusion look at (mean over codes, heads and "
+        "layers, and over the judged videos that have it). Looking at all tokens alike gives a modality its share "
+        "of the tokens (ring), so long texts get much; a bar beyond its ring gets more than its length explains."
+    ),
+    "cross_attention": (
+        "Attention: the share of each modality in what the codes of the fusion look at (mean over codes, heads and "
+        "layers, and over the judged videos that have it). Texts share one attention, cover and frames another: "
+        "compare texts with texts and pictures with pictures. The more tokens a modality has, the more it gets."
+    ),
+}
+_GATES = (
+    "Gates: the share of each modality in what the fusion mixes (mean over the judged videos that have it). Without "
+    "preference all modalities of a video get the same (stroke)."
+)
 
 
 def ablation(found: Diagnostics | None) -> Section:
@@ -81,32 +96,20 @@ def _charts(found: Diagnostics) -> list[tuple[Child, Html]]:
 
 def _explained(weights: Sequence[FusionWeights]) -> list[Html]:
     """Say what gates or attention are, and what they are not."""
-    if not weights:
-        return []
-    if _is_attention(weights[0]):
-        what = (
-            "Attention: the share of each modality in what the codes of the fusion look at (mean over codes, heads and "
-            "layers, and over the judged videos that have it). Looking at all tokens alike gives a modality its share "
-            "of the tokens (ring), so long texts get much; a bar beyond its ring gets more than its length explains."
-        )
-    else:
-        what = (
-            "Gates: the share of each modality in what the fusion mixes (mean over the judged videos that have it). "
-            "Without preference all modalities of a video get the same (stroke)."
-        )
     told = (
         "This is where the model looks, not what counts: a large share may change nothing and a small one decide. What "
         "the ranking depends on is seen where a modality is left out or shuffled."
     )
-    return [prose(f"{what} {told}")]
-
-
-def _is_attention(weights: FusionWeights) -> bool:
-    return weights.method in _ATTENTION
+    return [prose(f"{_ATTENTION.get(one.method, _GATES)} {told}") for one in weights[:1]]  # of all spaces the same
 
 
 def _named(weights: FusionWeights) -> str:
-    return "attention" if _is_attention(weights) else "gates"
+    return "attention" if weights.method in _ATTENTION else "gates"
+
+
+def _by_tokens(share: Share, weights: FusionWeights) -> float | None:
+    """Give the share of the tokens where weights that prefer nothing would be that."""
+    return share.by_tokens if weights.method == "transformer" else None
 
 
 def _mark(modality: Modality, change: Change) -> Mark:
@@ -118,8 +121,7 @@ def _mark(modality: Modality, change: Change) -> Mark:
 def _bar(modality: Modality, share: Share, weights: FusionWeights) -> Bar:
     value, between = numbers_of(share.share)
     shown = f"{percent(value)}  ({percent(between.low)}\u00a0…\u00a0{percent(between.high)})"
-    by_tokens = share.by_tokens if _is_attention(weights) else None
-    even, tokens = (float("nan") if one is None else one for one in (share.even, by_tokens))
+    even, tokens = (float("nan") if one is None else one for one in (share.even, _by_tokens(share, weights)))
     shown = shown if share.num_videos else "no videos"
     return Bar(MODALITIES[modality], value, between.low, between.high, shown, even, tokens)
 
@@ -149,7 +151,7 @@ def _weights(found: Diagnostics, named: str) -> Html:
         if told.weights is None:
             continue
         for modality, share in told.weights.shares.items():
-            references = [_share(share.even), _share(share.by_tokens) if _is_attention(told.weights) else "–"]
+            references = [_share(share.even), _share(_by_tokens(share, told.weights))]
             cells: list[Child] = [estimate(share.share, digits=3), *references, f"{share.num_videos:,}"]
             rows.append([f"{space} · {MODALITIES[modality]}", *cells])
     head = ["space · modality", "share", "even share", "share of the tokens", "videos that have it"]

@@ -1,12 +1,15 @@
 """Parts of the judgments, against loops over pairs."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmsearch.metrics import Scored
+from mmsearch.metrics import Interval, Pairs, Result, Scored
 from mmsearch.metrics.inputs import Input
+from mmsearch.report.sections import slices as sections
 from mmsearch.report.slices import Bootstrap, by_group, by_presence, language, query_groups
 from mmsearch.report.spread import spreads
 from mmsearch.types import Modality
@@ -59,8 +62,23 @@ def test_presence_equals_a_loop_and_adds_up(rows):
     has = {f"d{i}": frozenset({Modality.TITLE} if row[3] else ()) for i, row in enumerate(rows)}
     found = {r.name: pairs(r) for r in by_presence([table(rows)], has, BOOTSTRAP)["content"]}
     assert found["title: both"] == naive(rows, lambda a, b: a[3] and b[3])
-    assert found["title: not both"] == naive(rows, lambda a, b: not (a[3] and b[3]))
-    assert found["asr: not both"] == naive(rows, lambda a, b: True)
+    assert found["title: one"] == naive(rows, lambda a, b: a[3] != b[3])
+    assert found["title: neither"] == naive(rows, lambda a, b: not (a[3] or b[3]))
+    assert found["asr: neither"] == naive(rows, lambda a, b: True)
+
+
+def test_samples_without_a_pair_are_no_bad_samples():
+    """One query of ten has titles: a third of the samples lacks it, and its PNR is not 0 in these."""
+    rows = [(f"q{i}", f"d{i}{j}", j % 2, j / 8 if j < 6 else 0.0) for i in range(10) for j in range(8)]
+    scored = Scored.from_columns(*zip(*rows, strict=True))
+    has = {f"d0{j}": frozenset({Modality.TITLE}) for j in range(8)}
+    found = {r.name: r for r in by_presence([Input("content", None, scored, {})], has, BOOTSTRAP)["content"]}
+    both, one = found["title: both"], found["title: one"]
+    assert both.num_queries == 1
+    assert both.value == pytest.approx(found["title: neither"].value)
+    assert (both.interval.low, both.interval.high) == pytest.approx((both.value, both.value))
+    assert pairs(one) == (0, 0, 0)
+    assert np.isnan([one.value, one.interval.low, one.interval.high]).all()
 
 
 @given(ROWS)
@@ -98,3 +116,18 @@ def test_languages_and_lengths():
     assert groups["zh, 3 characters"].tolist() == [False, False, True, False, False, False]
     lengths = [name for name in groups if name.startswith("zh,")]
     np.testing.assert_array_equal(sum(groups[name].astype(int) for name in lengths), groups["zh"].astype(int))
+
+
+def result(name, concordant):
+    return Result(name, 2.0, Interval(1.0, 3.0), 5, Pairs(concordant, 0, 0))
+
+
+def test_slices_of_few_pairs_are_in_the_numbers_alone():
+    sizes = {"both": 900, "one": 99, "neither": 1}
+    presence = {"content": [result(f"{m.value}: {which}", size) for m in Modality for which, size in sizes.items()]}
+    shown = SimpleNamespace(presence=presence, share_present={"title": 0.95}, num_unknown=0)
+    text = "".join(part.text for part in sections.presence(shown).body)
+    drawn, _, numbers = text.partition("<details>")
+    assert [drawn.count(f">title: {which}<") for which in ("both have it", "one has it", "neither")] == [1, 1, 0]
+    assert numbers.count("content · title: neither") == 1
+    assert "title 95%" in text

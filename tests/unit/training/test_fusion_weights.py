@@ -9,7 +9,6 @@ import torch
 
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_judgments
-from mmsearch.fusion.base import Fusion, mean_of_modalities
 from mmsearch.models import MatchModel, ModelSettings, load_model, save_model
 from mmsearch.models.document import SPACES
 from mmsearch.models.inputs import InputMaker
@@ -104,18 +103,25 @@ def test_intervals_are_those_of_a_mean():
     )
 
 
-class Averages(Fusion):
-    """A fusion without weights."""
-
-    def fuse(self, tokens, mask, modality):
-        return mean_of_modalities(tokens, mask, modality).unsqueeze(1)
-
-
-def test_a_method_without_weights_has_none():
-    one = Weighed("concat")
-    fusion = Averages(4, (Modality.TITLE,), num_codes=1, modality_dropout=0.0)
-    one.add(fusion, torch.ones(2, 3, 4), torch.ones(2, 3, dtype=torch.bool), torch.zeros(3, dtype=torch.int64))
-    assert one.shares((Modality.TITLE,), 100, 0) is None
+@pytest.mark.parametrize("fusion", ["concat", "gated_sum", "tfn", "lmf", "cross_attention", "transformer"])
+def test_every_fusion_gives_shares_or_none(tiny_model, run, videos, fusion):
+    settings = {"type": fusion} | ({"depth": 1, "heads": 2} if fusion in ("cross_attention", "transformer") else {})
+    tree = tiny_model | {"document": tiny_model["document"] | {"fusion": settings}}
+    _, tokenizer = load_model(run)
+    model = MatchModel(ModelSettings.model_validate(tree), tokenizer.vocab_size).eval()
+    inputs = InputMaker(model.settings, tokenizer).documents(videos)
+    with torch.inference_mode(), watched(model, ("content",)) as seen:
+        model.document(inputs, ("content",))
+    told = seen["content"].shares(SPACES["content"], 100, 0)
+    if fusion in ("concat", "tfn"):
+        assert told is None
+        return
+    assert told.method == fusion
+    given = {modality: share for modality, share in told.shares.items() if share.num_videos}
+    assert set(given) == {Modality.TITLE, Modality.COVER, Modality.FRAMES, Modality.ASR}
+    assert sum(share.share.value * share.num_videos for share in given.values()) == pytest.approx(len(videos))
+    if fusion in ("gated_sum", "lmf"):  # their gates start even
+        assert {m: s.share.value for m, s in given.items()} == pytest.approx({m: s.even for m, s in given.items()})
 
 
 def test_watching_changes_nothing_and_ends(run, videos):
