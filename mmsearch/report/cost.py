@@ -15,7 +15,7 @@ from mmsearch.report.scores import Scores
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds of one call of `FeatureScorer.score`: query tower, look-up and cosines; no query was seen before.
+    """Milliseconds of one call of `FeatureScorer.score`: query tower, look-up and scores; no query was seen before.
 
     Args:
         num_calls: number of calls.
@@ -32,9 +32,10 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class SpaceCost:
-    """A space on the disk: components, how they are stored, and bytes a video (presence flag and header included)."""
+    """A space on the disk: vectors a video, their components, and bytes a video (presence flag and header included)."""
 
     name: str
+    num_codes: int
     dim: int
     dtype: str
     bytes_per_video: float
@@ -75,7 +76,7 @@ def storage(index_dir: Path, index: ForwardIndex) -> Storage:
     for space in manifest.spaces:
         taken = sizes[vectors_file(space.name)] + sizes[present_file(space.name)]
         present = float(np.mean(index.stored(space.name)[1]))
-        spaces.append(SpaceCost(space.name, space.dim, space.dtype, taken / videos, present))
+        spaces.append(SpaceCost(space.name, space.num_codes, space.dim, space.dtype, taken / videos, present))
     tower = sum(size for name, size in sizes.items() if name.startswith(f"{QUERY_TOWER}/"))
     ids = sum(sizes[name] for name in ids_files()) / videos
     return Storage(videos, tuple(spaces), ids, tower, sum(sizes.values()))

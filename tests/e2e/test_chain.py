@@ -84,6 +84,24 @@ def test_an_unchanged_corpus_publishes_nothing(made):
     assert (made / "index" / "CURRENT").read_bytes() == current
 
 
+def test_all_codes_can_be_served_and_stand_in_the_report(made):
+    """M vectors a video instead of one; the page compares both."""
+    places = ["--model", made / "model", "--corpus", made / "corpus", "--index", made / "codes"]
+    command("serving", "refresh", *places, "served=codes")
+    judgments = made / "world" / "judgments_test.jsonl"
+    against = ["--against", made / "index", "against_label=mean", "resamples=100", "--json"]
+    page = ["--index", made / "codes", "--judgments", judgments, "--out", made / "codes.html", *against]
+    found = json.loads(command("mmsearch", "report", made / "model", *page))
+    told = {space["name"]: space for space in found["graded"]["storage"]["spaces"]}
+    num_codes = told["content"]["num_codes"]
+    assert num_codes > 1
+    assert told["cover"]["num_codes"] == 1
+    assert told["content"]["bytes_per_video"] > 0.95 * num_codes * told["cover"]["bytes_per_video"]
+    text = (made / "codes.html").read_text(encoding="utf-8")
+    assert f"{num_codes} × {told['content']['dim']}" in text
+    assert "mean:content" in text
+
+
 def test_the_librarys_call_in_the_readme_runs_without_torch(made):
     text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     (snippet,) = re.findall(r"```python\n(.*?)```", text, re.S)

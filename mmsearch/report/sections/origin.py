@@ -21,7 +21,8 @@ def cost(graded: Graded) -> Section:
     rows: list[Sequence[Child]] = []
     for space in disk.spaces:
         taken = number(space.bytes_per_video, 1)
-        rows.append([space.name, f"{space.dim:,}", space.dtype, taken, percent(space.present, 1)])
+        components = f"{space.dim:,}" if space.num_codes == 1 else f"{space.num_codes:,} × {space.dim:,}"
+        rows.append([space.name, components, space.dtype, taken, percent(space.present, 1)])
     total = sum(space.bytes_per_video for space in disk.spaces)
     rows.append(["ids", "", "", number(disk.ids_per_video, 1), ""])
     rows.append(["all", "", "", number(total + disk.ids_per_video, 1), ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +24,15 @@ SHARD_SIZE = 16
 
 def vector_of(video: PreparedVideo, space: Space) -> np.ndarray:
     seed = hashlib.sha256(f"{space.name} {space.fingerprint} {video.texts[Modality.TITLE]}".encode()).digest()
-    vector = np.random.default_rng(list(seed)).standard_normal(space.dim)
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
+    codes = np.random.default_rng(list(seed)).standard_normal((space.num_codes, space.dim))
+    return (codes / np.linalg.norm(codes, axis=1, keepdims=True)).astype(np.float32).reshape(-1)
 
 
 class Encoder:
     """Vectors by hash of the title. Every fifth video has no cover. Counts what it was asked."""
 
-    def __init__(self, weights: str = "1") -> None:
-        self.spaces = (Space("cover", 4, f"cover-{weights}"), Space("content", 8, f"content-{weights}"))
+    def __init__(self, weights: str = "1", num_codes: int = 1) -> None:
+        self.spaces = (Space("cover", 4, f"cover-{weights}"), Space("content", 8, f"content-{weights}", num_codes))
         self.asked: list[str] = []
         self.before: Callable[[], object] = lambda: None
 
@@ -47,8 +48,8 @@ class Encoder:
     def export(self, folder: Path) -> None:
         """Write the part of a query tower that the index reads."""
         folder.mkdir(parents=True)
-        rows = [{"name": s.name, "dim": s.dim, "fingerprint": s.fingerprint, "output": s.name} for s in self.spaces]
-        (folder / "query_tower.json").write_text(json.dumps({"format_version": 1, "max_length": 8, "spaces": rows}))
+        rows = [asdict(space) | {"output": space.name} for space in self.spaces]
+        (folder / "query_tower.json").write_text(json.dumps({"format_version": 2, "max_length": 8, "spaces": rows}))
 
 
 def write_corpus(folder: Path, titles: Sequence[str]) -> PreparedCorpus:

@@ -16,8 +16,9 @@ SETTINGS = RefreshSettings(batch_size=5, dtype="float32")
 TITLES = [f"title {i}" for i in range(50)]
 
 
-def test_it_publishes_the_vectors_of_every_video(new_corpus, new_encoder, tmp_path, expected_vectors):
-    corpus, encoder = new_corpus(TITLES), new_encoder()
+@pytest.mark.parametrize("num_codes", [1, 3])
+def test_it_publishes_the_vectors_of_every_video(new_corpus, new_encoder, tmp_path, expected_vectors, num_codes):
+    corpus, encoder = new_corpus(TITLES), new_encoder(num_codes=num_codes)
     name = refresh(corpus, encoder, encoder.export, tmp_path / "index", SETTINGS)
     index = ForwardIndex.open(tmp_path / "index")
     index.verify()
@@ -44,12 +45,12 @@ def test_a_second_refresh_of_the_same_publishes_nothing(new_corpus, new_encoder,
     assert not (tmp_path / "index" / ".work").exists()
 
 
-@pytest.mark.parametrize("change", ["corpus", "weights", "dtype"])
+@pytest.mark.parametrize("change", ["corpus", "weights", "dtype", "codes"])
 def test_every_change_publishes(new_corpus, new_encoder, tmp_path, change):
     first = new_encoder()
     name = refresh(new_corpus(TITLES), first, first.export, tmp_path / "index", SETTINGS)
     corpus = new_corpus([*TITLES[:-1], "another title"] if change == "corpus" else TITLES)
-    second = new_encoder("2" if change == "weights" else "1")
+    second = new_encoder("2" if change == "weights" else "1", num_codes=2 if change == "codes" else 1)
     settings = SETTINGS.model_copy(update={"dtype": "float16"}) if change == "dtype" else SETTINGS
     assert refresh(corpus, second, second.export, tmp_path / "index", settings) != name
     assert ForwardIndex.open(tmp_path / "index").spaces == second.spaces
@@ -76,12 +77,13 @@ def test_a_failed_refresh_goes_on_where_it_was(new_corpus, new_encoder, tmp_path
     assert served_bytes(tmp_path / "two") == served_bytes(tmp_path / "one")
 
 
-def test_shards_of_another_model_are_not_taken(new_corpus, new_encoder, tmp_path, expected_vectors):
-    first = new_encoder("1")
+@pytest.mark.parametrize("change", [{"weights": "2"}, {"num_codes": 2}])
+def test_shards_of_another_model_are_not_taken(new_corpus, new_encoder, tmp_path, expected_vectors, change):
+    first = new_encoder()
     first.before = lambda: first.asked[40:] and 1 / 0
     with pytest.raises(ZeroDivisionError):
         refresh(new_corpus(TITLES), first, first.export, tmp_path / "index", SETTINGS)
-    second = new_encoder("2")
+    second = new_encoder(**change)
     corpus = new_corpus(TITLES)
     refresh(corpus, second, second.export, tmp_path / "index", SETTINGS)
     assert len(second.asked) == 50

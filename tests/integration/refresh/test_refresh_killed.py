@@ -29,13 +29,13 @@ def test_kill_9_loses_at_most_a_shard_and_changes_no_byte(tmp_path):
 def kill_again_and_again(tmp_path: Path) -> None:
     given = runpy.run_path(str(Path(__file__).with_name("conftest.py")))
     new_encoder, corpus = given["Encoder"], given["write_corpus"](tmp_path / "corpus", TITLES)
-    undisturbed = new_encoder()
+    undisturbed = new_encoder(num_codes=2)
     refresh(corpus, undisturbed, undisturbed.export, tmp_path / "one", SETTINGS)
     asked = tmp_path / "asked"
     asked.write_bytes(b"")
 
     def work() -> None:
-        encoder = new_encoder()
+        encoder = new_encoder(num_codes=2)
         encoder.before = lambda: (time.sleep(0.002), os.write(log, b"x" * SETTINGS.batch_size))
         refresh(corpus, encoder, encoder.export, tmp_path / "two", SETTINGS)
 

@@ -10,7 +10,7 @@ from mmsearch.protocols import Embedded
 from mmsearch.types import Space
 from serving.work import ShardStore, clear, work_of
 
-SPACES = (Space("cover", 2, "f1"), Space("content.title", 3, "f2"))
+SPACES = (Space("cover", 2, "f1"), Space("content.title", 3, "f2", 4))
 IDS = ["a", "视频"]
 
 
@@ -18,7 +18,7 @@ IDS = ["a", "视频"]
 def embedded() -> dict[str, Embedded]:
     rng = np.random.default_rng(0)
     present = np.array([True, False])
-    return {s.name: Embedded(rng.standard_normal((2, s.dim)).astype(np.float32), present) for s in SPACES}
+    return {s.name: Embedded(rng.standard_normal((2, s.row_dim)).astype(np.float32), present) for s in SPACES}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
