@@ -1,6 +1,6 @@
 """What a trained model makes of each modality, and what its student loses: figures for `mmsearch report`.
 
-Letters: N judged rows, V judged videos, Q queries, D components.
+Letters: N judged rows, V judged videos, Q queries, M codes, D components.
 """
 
 from __future__ import annotations
@@ -8,17 +8,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from mmsearch.config import Settings
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_judgments
 from mmsearch.files import hash_file, read_json, write_json
-from mmsearch.matching import mean_code
+from mmsearch.matching import mean_code, paired_poly_scores
 from mmsearch.metrics import Scored, Statistic, count_pairs
 from mmsearch.metrics.pnr import ratio
 from mmsearch.metrics.scored import Float64
@@ -27,7 +29,7 @@ from mmsearch.models.checkpoint import load_model, pick_device
 from mmsearch.models.document import SPACES, Codes
 from mmsearch.models.inputs import InputMaker
 from mmsearch.models.match import MatchModel
-from mmsearch.protocols import Bool, Float32, PreparedVideo
+from mmsearch.protocols import Bool, PreparedVideo
 from mmsearch.report.diagnostics import FORMAT_VERSION, NAME, Change, Diagnostics, Estimate, SpaceDiagnosis, Towers
 from mmsearch.types import Modality
 from training.fusion_weights import watched
@@ -37,8 +39,10 @@ from training.what_if import altered, lenders
 #: The spaces that read several modalities.
 _FUSED = ("perception", "content")
 
-#: Vectors of the judged videos [V, D], and which are present [V].
-Vectors = tuple[Float32, Bool]
+#: Codes of the judged videos as they are served [V, M, D], and which are present [V].
+Served = tuple[Tensor, Bool]
+#: Judged rows that are scored at once.
+_ROWS_AT_A_TIME = 16_384
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +52,8 @@ class DiagnoseSettings(Settings):
 
     aspect: str = "overall"
     """Which aspect of the judgments counts."""
+    served: Literal["mean", "codes"] = "mean"
+    """Score as an index of `served=mean` or of `served=codes` does."""
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1` …"""
     batch_size: int = Field(default=64, ge=1)
@@ -63,9 +69,9 @@ class DiagnoseSettings(Settings):
 def diagnose(run: Path, corpus_dir: Path, judgments: Path, settings: DiagnoseSettings) -> Path:
     """Measure a model with each modality left out and shuffled, and teacher against student; write `diagnostics.json`.
 
-    Videos are scored as they are served: the student's query vector against the mean of the codes. A modality is
-    shuffled among the judged videos that have it; none keeps its own. Beside it stands how the fusion divides its
-    gates or its attention among the modalities, where it has such.
+    Videos are scored as they are served: the student's query vector against the mean of the codes, or against all codes
+    as the model selects among them. A modality is shuffled among the judged videos that have it; none keeps its own.
+    Beside it stands how the fusion divides its gates or its attention among the modalities, where it has such.
 
     Returns:
         The file, in the folder of the run.
@@ -87,6 +93,7 @@ def diagnose(run: Path, corpus_dir: Path, judgments: Path, settings: DiagnoseSet
         num_queries=len(judged.queries),
         num_judged=sum(len(rows) for rows in judged.rows),
         num_shuffles=settings.num_shuffles,
+        served=settings.served,
         spaces=bench.spaces(),
         towers=bench.towers(),
     )
@@ -141,8 +148,8 @@ class _Bench:
     def towers(self) -> dict[str, Towers]:
         """Give PNR by the teacher's and the student's query vectors in every space."""
         found = {}
-        for space, vectors in self._whole.items():
-            teacher, student = (self._counts(tower, vectors, space) for tower in ("teacher", "student"))
+        for space, served in self._whole.items():
+            teacher, student = (self._counts(tower, served, space) for tower in ("teacher", "student"))
             whole, [(other, change)] = self._estimates(teacher, [student])
             found[space] = Towers(teacher=whole, student=other, change=change)
         return found
@@ -172,41 +179,55 @@ class _Bench:
         ]
         return Estimate.of_samples(first, drawn), pairs
 
-    def _counts(self, tower: str, vectors: Vectors, space: str) -> Float64:
+    def _counts(self, tower: str, served: Served, space: str) -> Float64:
         """Count concordant, discordant and tied pairs of every query, [Q, 3]; a video without a vector ranks last."""
-        video, present = vectors
-        score = (self._towers[tower][space][self._query_of] * video[self._place]).sum(-1).astype(np.float64)
+        query, (codes, present) = self._towers[tower][space], served
+        score = np.concatenate(
+            [self._score(query, codes, start) for start in range(0, len(self._place), _ROWS_AT_A_TIME)]
+        )
         score[~present[self._place]] = np.nan
         return count_pairs(self._judged.with_scores(score)).per_query().astype(np.float64)
 
+    def _score(self, query: Tensor, codes: Tensor, start: int) -> Float64:
+        """Score some judged rows by vectors of the queries [Q, D]; of a single code every selection is its cosine."""
+        rows = slice(start, start + _ROWS_AT_A_TIME)
+        queries, videos = query[self._query_of[rows]], codes[self._place[rows]]
+        return paired_poly_scores(queries, videos, self._model.settings.poly).numpy().astype(np.float64)
+
     @torch.inference_mode()
-    def _encode(self, queries: Sequence[str]) -> dict[str, dict[str, Float32]]:
+    def _encode(self, queries: Sequence[str]) -> dict[str, dict[str, Tensor]]:
         inputs = self._maker.queries(queries).to(self._model.device)
         towers = {"teacher": self._model.teacher, "student": self._model.student}
         return {
-            name: {space: vectors.float().cpu().numpy() for space, vectors in tower(inputs.ids, inputs.mask).items()}
+            name: {space: vectors.float().cpu() for space, vectors in tower(inputs.ids, inputs.mask).items()}
             for name, tower in towers.items()
         }
 
     @torch.inference_mode()
     def _embed(
         self, spaces: Sequence[str], modality: Modality | None = None, ring: npt.NDArray[np.int64] | None = None
-    ) -> dict[str, Vectors]:
+    ) -> dict[str, Served]:
         """Embed the judged videos: as they are, without a modality, or with that of their lenders."""
-        parts: list[dict[str, Codes]] = []
+        parts: list[dict[str, Served]] = []
         for places in self._batches():
             videos = self._read(places)
             if modality is not None:
                 lent = [None] * len(videos) if ring is None else self._read(ring[places])
                 videos = [altered(video, modality, lender) for video, lender in zip(videos, lent, strict=True)]
-            parts.append(self._model.document(self._maker.documents(videos).to(self._model.device), spaces))
+            found = self._model.document(self._maker.documents(videos).to(self._model.device), spaces)
+            parts.append({space: self._as_served(codes) for space, codes in found.items()})
         return {
             space: (
-                torch.cat([mean_code(part[space].codes.float()) for part in parts]).cpu().numpy(),
-                torch.cat([part[space].present for part in parts]).cpu().numpy(),
+                torch.cat([part[space][0] for part in parts]),
+                np.concatenate([part[space][1] for part in parts]),
             )
             for space in spaces
         }
+
+    def _as_served(self, found: Codes) -> Served:
+        codes = found.codes.float()
+        codes = codes if self._settings.served == "codes" else mean_code(codes).unsqueeze(1)
+        return codes.cpu(), found.present.cpu().numpy()
 
     def _batches(self) -> Iterator[npt.NDArray[np.int64]]:
         for start in range(0, len(self._rows), self._settings.batch_size):

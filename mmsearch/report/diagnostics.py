@@ -1,13 +1,14 @@
 """`diagnostics.json` of a run: what each modality is worth to the model, and teacher against student.
 
-`python -m training diagnose` writes it (that needs torch), the report reads it. Format 1 had no weights of the fusion.
+`python -m training diagnose` writes it (that needs torch), the report reads it. Format 1 had no weights of the
+fusion, and was always of mean vectors.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -114,6 +115,7 @@ class Diagnostics(_Part):
         num_queries: judged queries.
         num_judged: judged rows.
         num_shuffles: how often each modality was shuffled; the pairs of all are pooled.
+        served: whether videos were scored by the mean of their codes or by all of them.
         spaces: by name of the space.
         towers: by name of the space.
     """
@@ -125,6 +127,7 @@ class Diagnostics(_Part):
     num_queries: int
     num_judged: int
     num_shuffles: int
+    served: Literal["mean", "codes"] = "mean"
     spaces: Annotated[dict[str, SpaceDiagnosis], AfterValidator(_by_space)]
     towers: Annotated[dict[str, Towers], AfterValidator(_by_space)]
 

@@ -56,9 +56,9 @@ def ablation(found: Diagnostics | None) -> Section:
     body = [
         prose(
             "Left out: no video has the modality when it is scored. Shuffled: each video gets it from another one "
-            f"({found.num_shuffles} shuffles, pooled), so that it is there and wrong. PNR with it minus PNR with "
-            "everything in place: far below 0 stands what the model leans on, at 0 what it does not use, above 0 what "
-            "does harm on these judgments."
+            f"({found.num_shuffles} shuffles, pooled), so that it is there and wrong. Shown is how PNR changes: far "
+            "below 0 stands what the model leans on, at 0 what it does not use, above 0 what does harm on these "
+            f"judgments.{' Videos are scored by all of their codes.' if found.served == 'codes' else ''}"
         ),
         *_explained(weights),
         panels(_charts(found)),

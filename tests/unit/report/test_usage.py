@@ -14,7 +14,7 @@ SHARE = {"share": {"value": 0.42, "low": 0.3, "high": 0.55}, "even": 0.25, "by_t
 NOBODY = {"share": {"value": None, "low": None, "high": None}, "even": None, "by_tokens": None, "num_videos": 0}
 
 
-def shown(method):
+def shown(method, **more):
     """The section of a model with two spaces, as markup; None = a fusion without weights."""
     weights = None if method is None else {"method": method, "shares": {"title": SHARE, "account": NOBODY}}
     parts = {"whole": ONE, "left_out": {"title": CHANGE}, "shuffled": {"title": CHANGE}, "weights": weights}
@@ -22,7 +22,7 @@ def shown(method):
         "format_version": 2, "run_hash": "r", "corpus_hash": "c", "judgments_hash": "j", "num_queries": 1,
         "num_judged": 2, "num_shuffles": 3, "towers": {}, "spaces": {"perception": parts, "content": parts},
     }  # fmt: skip
-    return "".join(part.text for part in ablation(parse_diagnostics(found, "d.json")).body)
+    return "".join(part.text for part in ablation(parse_diagnostics(found | more, "d.json")).body)
 
 
 def captions(text):
@@ -66,3 +66,8 @@ def test_a_fusion_without_weights_says_nothing_of_them():
 
 def test_without_diagnostics_it_says_how_to_get_them():
     assert "python -m training diagnose" in ablation(None).body[0].text
+
+
+def test_it_says_when_all_codes_were_scored():
+    assert "by all of their codes" in shown(None, served="codes")
+    assert "by all of their codes" not in shown(None)

@@ -73,6 +73,31 @@ def test_left_out_equals_videos_without_it(run, judged, found, modality):
     assert told["change"]["value"] == pytest.approx(expected - whole, abs=1e-9)
 
 
+def naive_codes_pnr(run, judged, modality):
+    """PNR by the closest code of each video without a modality, one row after another."""
+    corpus, rows = judged
+    model, tokenizer = load_model(run)
+    maker, columns = InputMaker(model.settings, tokenizer), []
+    for query, own, grades in zip(rows.queries, rows.rows, rows.grades, strict=True):
+        inputs = maker.queries([query])
+        vector = model.student(inputs.ids, inputs.mask)["content"][0]
+        for video, grade in zip(corpus.read(own.tolist()), grades.tolist(), strict=True):
+            found = model.document(maker.documents([altered(video, modality, None)]), ("content",))["content"]
+            score = max((code @ vector).item() for code in found.codes[0])
+            columns.append((query, video.doc_id, grade, score if found.present[0] else float("nan")))
+    return pnr(count_pairs(Scored.from_columns(*zip(*columns, strict=True))))
+
+
+def test_codes_are_scored_as_an_index_of_codes_does(run, judged, tiny_corpus, tiny_world, monkeypatch):
+    monkeypatch.setattr("training.diagnose._ROWS_AT_A_TIME", 7)
+    settings = SETTINGS.model_copy(update={"served": "codes", "num_shuffles": 1})
+    found = json.loads(diagnose(run, tiny_corpus, tiny_world / "judgments_train.jsonl", settings).read_bytes())
+    assert found["served"] == "codes"
+    told = found["spaces"]["content"]["left_out"]["title"]["pnr"]["value"]
+    assert told == pytest.approx(naive_codes_pnr(run, judged, Modality.TITLE), abs=1e-9)
+    assert told != pytest.approx(naive_pnr(run, judged, "content", lambda video: altered(video, Modality.TITLE, None)))
+
+
 def test_a_modality_that_nobody_has_changes_nothing(found):
     told = found["spaces"]["content"]
     for kind in ("left_out", "shuffled"):
