@@ -58,3 +58,29 @@ def test_dropout_acts_in_training_alone():
     torch.testing.assert_close(tower(tokens, mask, modality), tower(tokens, mask, modality))
     tower.train()
     assert not torch.allclose(tower(tokens, mask, modality), tower(tokens, mask, modality))
+
+
+def test_folders_of_before_the_other_fusions_still_load():
+    names = list(fusion().state_dict())
+    layer = ["norm_attention", "qkv", "out", "norm_mlp", "mlp.0", "mlp.2"]
+    blocks = [f"transformer.blocks.{n}.{part}" for n in range(2) for part in layer]
+    expected = [f"{part}.{kind}" for part in [*blocks, "transformer.norm"] for kind in ("weight", "bias")]
+    assert names == ["codes", "type_embed.weight", *expected]
+
+
+def test_weights_follow_attention_that_is_made_to_look_at_one_modality():
+    """With keys that point to the covers and queries that look that way, the covers get nearly all."""
+    tower = fusion().eval()
+    with torch.no_grad():
+        for block in tower.transformer.blocks:
+            q, k, _ = block.qkv.weight.chunk(3)
+            q.copy_(30 * torch.eye(16))
+            k.copy_(30 * torch.eye(16))
+            block.out.weight.zero_()
+            block.mlp[2].weight.zero_()
+    tokens, modality = torch.zeros(1, 4, 16), torch.tensor([0, 2, 2, 6])
+    tokens[..., 0], tokens[0, 1:3] = -1.0, torch.linspace(0, 4, 16)
+    tower.codes.data[:] = 10 * torch.linspace(0, 4, 16)
+    shares = tower.weights(tokens, torch.ones(1, 4, dtype=torch.bool), modality)[0]
+    assert shares[2] > 0.99
+    assert shares[[1, 3, 4, 5]].tolist() == [0.0] * 4
