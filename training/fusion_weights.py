@@ -40,9 +40,9 @@ class Weighed:
         """Take the weights of a batch; arguments are those of `Fusion.forward`."""
         weights = fusion.weights(tokens, mask, modality)
         if weights is not None:
-            belongs = F.one_hot(modality, len(Modality)).double()
-            self.weights.append(weights.double().cpu().numpy())
-            self.tokens.append((mask.double() @ belongs).cpu().numpy())
+            belongs = F.one_hot(modality.cpu(), len(Modality)).double()
+            self.weights.append(weights.cpu().double().numpy())
+            self.tokens.append((mask.cpu().double() @ belongs).numpy())
 
     def shares(self, reads: Sequence[Modality], resamples: int, seed: int) -> FusionWeights | None:
         """Average over the videos that have a modality; intervals are of a bootstrap over all videos.
