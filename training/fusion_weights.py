@@ -1,6 +1,6 @@
 """How a fusion divides its weights (gates, attention) among the modalities of the videos that it fuses.
 
-Letters: B videos of a batch, V videos, N tokens, K modalities (all of `Modality`), W width.
+Letters: B videos of a batch, K modalities (all of `Modality`).
 """
 
 from __future__ import annotations
