@@ -42,7 +42,7 @@ def run(
     ] = Format.TSV,
     as_json: Annotated[bool, typer.Option("--json", help="Short for `--format json`.")] = False,
 ) -> None:
-    """Print the rank features of every candidate of a query: one cosine for each space of the index.
+    """Print the rank features of every candidate of a query: one score for each space of the index.
 
     Candidates keep their order. A feature is empty (JSON: null) where it is missing: the video is not in the index or
     lacks the modality, or the query is blank.

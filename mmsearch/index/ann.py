@@ -30,7 +30,7 @@ class ExactSearch:
     Where a document has one vector, this is the inner product (faiss `IndexFlatIP`); where it has several codes, every
     document is scored by `score_rows`, so that what is found and in which order is what the selection says. A space is
     loaded when it is first searched: 4 bytes a component, and once more 64k documents while loading. Over 100,000
-    documents of dimension 256 a query takes about 8 ms on one core, with 5 codes a document about 50 ms. Safe for
+    documents of dimension 256 a query takes about 8 ms on one core, with 5 codes a document six times that. Safe for
     threads.
 
     Args:

@@ -39,7 +39,7 @@ def score_rows(rows: Float32, query: Float32, space: TowerSpace) -> tuple[Float3
         each = (codes.reshape(-1, space.dim) @ query).reshape(len(rows), space.num_codes)
         scores = each[:, 0] if space.num_codes == 1 else _select(codes, each, space)
         # NaN compares false: numpy, torch and faiss would all rank it first
-        sound = (np.abs(each) <= _MAX_COSINE).all(axis=1) & (np.abs(scores) <= _MAX_COSINE)
+        sound = (np.abs(each) <= _MAX_COSINE).all(axis=1)
     return scores, sound
 
 
