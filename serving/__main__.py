@@ -13,7 +13,7 @@ from mmsearch import logs
 
 app = typer.Typer(
     name="python -m serving",
-    help="Serve a trained model: embed a corpus and publish it as a forward index.",
+    help="Serve a trained model: publish a corpus as a forward index, rerank what was found in one.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -26,6 +26,13 @@ _EXAMPLES = """**Examples**
 `python -m serving refresh --model runs/match --corpus corpus --index index batch_size=256 device=cuda`
 
 `python -m serving refresh --model runs/match --corpus corpus --index index served=codes`
+"""
+
+_RERANK_EXAMPLES = """**Examples**
+
+`python -m serving rerank --model runs/match --corpus corpus --run found.jsonl --out reranked.jsonl`
+
+`python -m serving rerank --model runs/match --corpus corpus --run found.run --out reranked.run -k 20 device=cuda`
 """
 
 
@@ -65,6 +72,39 @@ def refresh(
     encoder.settings.check_prepared(opened.settings, corpus)
     export = partial(export_query_tower, model, single_modalities=singles, codes=codes)
     typer.echo(run(opened, encoder, export, index, chosen))
+
+
+@app.command(epilog=_RERANK_EXAMPLES)
+def rerank(
+    model: Annotated[Path, typer.Option(help="Folder of a trained model with a cross-encoder.")],
+    corpus: Annotated[Path, typer.Option(help="Folder of the prepared corpus that holds the candidates.")],
+    run: Annotated[
+        Path, typer.Option(help="Candidates of queries: a run as `mmsearch evaluate --run` reads, scores may lack.")
+    ],
+    out: Annotated[Path, typer.Option(help="The run to write: JSON Lines (.jsonl), else TREC text.")],
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Candidates of a query that are scored anew.")] = 50,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CONFIG] [KEY=VALUE]...", help="A YAML file of RerankSettings, then overrides."),
+    ] = None,
+) -> None:
+    """Put the best candidates of each query into the order of the cross-encoder.
+
+    It reads every (query, video) pair together: far slower than comparing vectors, and for short lists. Candidates
+    below the top keep their order, below it.
+    """
+    from mmsearch.config import load_arguments
+    from mmsearch.metrics.files import read_candidates
+    from mmsearch.models.cross_scorer import CrossScorer
+    from serving.rerank import rerank as rerank_run
+    from serving.rerank import write_run
+    from serving.settings import RerankSettings
+
+    chosen = load_arguments(RerankSettings, settings or [])
+    candidates = read_candidates(run)
+    scorer = CrossScorer.open(model, corpus, chosen.device, batch_size=chosen.batch_size)
+    write_run(out, rerank_run(candidates, scorer, top), tag=model.resolve().name)
+    typer.echo(out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Settings of a refresh."""
+"""Settings of a refresh, and of reranking."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ class RefreshSettings(Settings):
     scored as the model's `poly.selection` says, in as many times the room as there are codes."""
     single_modalities: bool = False
     """Also store the content vector of each modality alone (`content.title` …): one more feature each."""
+
+
+class RerankSettings(Settings):
+    """How candidates are scored anew. None of it changes an order but by rounding."""
+
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Pairs of a query and a video scored at once; halve it when the GPU runs out of memory."""
+    device: str = "auto"
+    """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`."""

@@ -11,7 +11,6 @@ from mmsearch.config import Settings, by_type
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.models.settings import ModelSettings
 from mmsearch.text import TokenizerSettings
-from training.comparison.settings import CompareSettings
 from training.engines.zero_settings import DeepSpeedSettings
 from training.learner import Precision
 from training.optim import OptimSettings
@@ -202,8 +201,6 @@ class FitSettings(Settings):
     student learns from the finished teacher on the last contrastive stage's data, everything else frozen."""
     student_steps: int | None = Field(default=None, ge=1)
     """Steps of the student in `two_stage`; None = as many as the last contrastive stage has."""
-    compare: CompareSettings | None = None
-    """Variants that `training compare CONFIG` runs; `training fit` does not look at them."""
 
     @model_validator(mode="after")
     def _stages_fit_together(self) -> FitSettings:
@@ -215,9 +212,12 @@ class FitSettings(Settings):
             earlier = {s.name: s for s in self.stages[:place]}
             if stage.replay is not None and stage.replay.stage not in earlier:
                 raise ValueError(f"stage '{stage.name}' replays '{stage.replay.stage}', which is no earlier stage")
-            for task in [] if stage.replay is None else [stage.task, earlier[stage.replay.stage].task]:
+            if stage.replay is not None:
+                task, other = stage.task, earlier[stage.replay.stage].task
+                if isinstance(other, MaskedSettings | CrossSettings):
+                    raise ValueError(f"stage '{stage.name}': a {other.type} stage cannot be replayed")
                 if isinstance(task, MaskedSettings | CrossSettings):
-                    raise ValueError(f"stage '{stage.name}': {task.type} stages neither replay nor can be replayed")
+                    raise ValueError(f"stage '{stage.name}': a {task.type} stage cannot replay another")
             if isinstance(stage.task, CrossSettings) and self.model.cross is None:
                 raise ValueError(f"stage '{stage.name}' trains a cross-encoder: give model.cross its sizes")
         validated = self.data.val_judgments is not None or self.data.val_interactions is not None

@@ -26,6 +26,9 @@ class CrossEncoderSettings(Settings):
     """Attention heads; they divide the width of the fusion."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout inside the layers."""
+    add_vectors: bool = True
+    """Add the score of the vectors (the teacher's, in `content`, where the model has that space): it then learns what
+    they miss and starts from their order, which takes far fewer pairs than to learn matching from nothing."""
 
     def build(self, query_width: int, width: int) -> CrossEncoder:
         """Make the cross-encoder for query tokens and video tokens of these widths, with random weights."""

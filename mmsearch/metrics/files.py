@@ -46,11 +46,24 @@ def read_run(path: Path) -> Scores:
     Raises:
         TableError: `FILE:LINE: column: what is wrong, what to do`.
     """
+    return _read_run(path, needs_scores=True)
+
+
+def read_candidates(path: Path) -> Scores:
+    """Read candidates of queries: a run, or a table with the columns `query` and `doc_id` and none of scores.
+
+    Raises:
+        TableError: `FILE:LINE: column: what is wrong, what to do`.
+    """
+    return _read_run(path, needs_scores=False)
+
+
+def _read_run(path: Path, *, needs_scores: bool) -> Scores:
     found = Scores([], [], [])
     for line, cells in _rows(path, _TREC_RUN, ("query", "doc_id", "score")):
         found.queries.append(_name(path, line, cells, "query"))
         found.doc_ids.append(_name(path, line, cells, "doc_id"))
-        found.scores.append(_score(path, line, cells))
+        found.scores.append(_score(path, line, cells) if needs_scores or "score" in cells else None)
     return found
 
 

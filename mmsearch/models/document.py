@@ -102,7 +102,7 @@ class DocumentTower(nn.Module):
             found[EACH_FRAME] = self._codes("frames", frames.tokens, frames.mask)
         for space in ("perception", "content"):
             if space in asked:
-                found[space] = self._fuse(space, {m: tokens[m] for m in SPACES[space]})
+                found[space] = self.fuse(space, _joined({m: tokens[m] for m in SPACES[space]}))
         return {name: codes for name, codes in found.items() if name in asked}
 
     def tokens(self, inputs: DocumentInputs) -> DocumentTokens:
@@ -114,10 +114,10 @@ class DocumentTower(nn.Module):
         found[Modality.FRAMES] = _Tokens(self.from_frame(frames.tokens), frames.mask)
         return _joined({m: found[m] for m in CONTENT})
 
-    def _fuse(self, space: str, tokens: dict[Modality, _Tokens]) -> Codes:
-        read = _joined(tokens)
-        fused: Tensor = self.fusions[space](*read)
-        return self._codes(space, fused, read.mask.any(1))
+    def fuse(self, space: str, tokens: DocumentTokens) -> Codes:
+        """Give the codes of a fused space from the tokens of its modalities."""
+        fused: Tensor = self.fusions[space](*tokens)
+        return self._codes(space, fused, tokens.mask.any(1))
 
     def _codes(self, space: str, codes: Tensor, present: Tensor) -> Codes:
         return Codes(F.normalize(self.heads[space](codes), dim=-1), present)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from mmsearch.encoders.text.layers import set_recomputing
 from mmsearch.errors import ConfigError
-from mmsearch.models.document import SPACES, DocumentTower
+from mmsearch.matching import paired_poly_scores
+from mmsearch.models.document import SPACES, DocumentTokens, DocumentTower
 from mmsearch.models.inputs import DocumentInputs, TextInputs
 from mmsearch.models.query_tower import QueryTower
 from mmsearch.models.settings import ModelSettings
@@ -47,6 +48,9 @@ class MatchModel(nn.Module):
         # last, so that everything else starts from the same numbers with and without it
         cross, text = settings.cross, self.document.text
         self.cross = None if cross is None else cross.build(self.teacher.text.width, text.width)
+        self._adds_vectors = cross is not None and cross.add_vectors and "content" in self.spaces
+        if self.cross is not None and self._adds_vectors:
+            nn.init.zeros_(self.cross.head.weight)  # untrained, it ranks as the vectors do
 
     def tie(self) -> None:
         """Share token embeddings, and start from equal projections: equal words match before the first step."""
@@ -76,6 +80,9 @@ class MatchModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Score pairs by the cross-encoder; every query and video is encoded once, in however many pairs it is.
 
+        With `cross.add_vectors` the score of the vectors is added, as the losses know it (scaled by the temperature).
+        No gradient goes through it, so that the vectors are not bent towards what is read beside them.
+
         Args:
             queries: Q queries.
             documents: V videos.
@@ -94,8 +101,21 @@ class MatchModel(nn.Module):
         query = self.teacher.text(asked.ids, asked.mask)
         document = self.document.tokens(documents.to(self.device))
         tokens, mask = document.tokens[video_of], document.mask[video_of]
-        scores = self.cross(query[query_of], asked.mask[query_of], tokens, mask, document.modality)
+        scores: Tensor = self.cross(query[query_of], asked.mask[query_of], tokens, mask, document.modality)
+        if self._adds_vectors:
+            scores = scores + self._vector_scores(query, asked.mask, document, query_of, video_of)
         return scores, mask.any(1)
+
+    @torch.no_grad()
+    def _vector_scores(
+        self, query: Tensor, query_mask: Tensor, document: DocumentTokens, query_of: Tensor, video_of: Tensor
+    ) -> Tensor:
+        """Give the teacher's scaled scores in `content`, [R]."""
+        vectors = self.teacher.vectors(query, query_mask, ("content",))["content"]
+        codes = self.document.fuse("content", document).codes
+        with torch.autocast(self.device.type, enabled=False):  # a cosine in bf16, times 100, would be coarse
+            each = paired_poly_scores(vectors[query_of].float(), codes[video_of].float(), self.settings.poly)
+            return self.scale("content") * each
 
     def scale(self, space: str) -> Tensor:
         """Give what scores of a space are multiplied by in a loss (1 / temperature), [1]."""

@@ -36,7 +36,11 @@ class QueryTower(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor, spaces: Collection[str] | None = None) -> dict[str, Tensor]:
         """Give L2-normalised vectors by space: ids and mask [Q, L] to [Q, D] each. None = all spaces."""
-        whole = self._pooled(self.text(ids, mask), mask)
+        return self.vectors(self.text(ids, mask), mask, spaces)
+
+    def vectors(self, tokens: Tensor, mask: Tensor, spaces: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Give the same from the tokens of the text tower, [Q, L, W]."""
+        whole = self._pooled(tokens, mask)
         wanted = self.heads.keys() if spaces is None else spaces
         return {name: F.normalize(self.heads[name](whole), dim=-1) for name in wanted}
 
