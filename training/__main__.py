@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -72,6 +73,7 @@ def compare(
     from training.compare import compare as run_compare
     from training.comparison.suite import compare_tables
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the runs would go on without their parent
     if vary:
         comparison = run_compare(
             config, vary, num_seeds=seeds or 3, out=out, metric=metric, overrides=overrides or [], jobs=jobs

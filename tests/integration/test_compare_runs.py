@@ -112,6 +112,20 @@ def test_an_interrupt_leaves_no_process_behind(config, tmp_path):
     assert not second.exists() or second.read_bytes() == b""  # the next one was never begun
 
 
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="processes are looked up in /proc")
+def test_a_comparison_that_is_ended_ends_its_runs(config, tmp_path):
+    out = tmp_path / "out"
+    told = ["--vary", "run.log_every=1,2", "--seeds", "1", "--out", str(out), "stages.0.steps=1000000"]
+    command = [sys.executable, "-m", "training", "compare", str(config), *told]
+    parent = subprocess.Popen(
+        command, cwd=CHECKOUT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
+    )
+    assert wait_until(lambda: running(out) > 1)
+    parent.terminate()
+    assert parent.wait(timeout=60) != 0
+    assert wait_until(lambda: running(out) == 0)
+
+
 def wait_until(happens, seconds=60):
     deadline = time.monotonic() + seconds
     while not happens() and time.monotonic() < deadline:
