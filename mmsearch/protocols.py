@@ -23,6 +23,7 @@ class PreparedVideo:
     """A video as training and refresh read it: texts, JPEG bytes, and a hash of each modality's content.
 
     `texts` and `hashes` hold only the modalities that the video has; `cover` is None and `frames` empty when missing.
+    `key_sentences` are those of the transcript that towers read in its place, where they were chosen.
     """
 
     doc_id: str
@@ -30,6 +31,13 @@ class PreparedVideo:
     cover: bytes | None
     frames: tuple[bytes, ...]
     hashes: Mapping[Modality, str]
+    key_sentences: str | None = None
+
+    def read_as(self, modality: Modality) -> str:
+        """Give a text as towers read it: of speech the key sentences, where there are some; empty when missing."""
+        if modality is Modality.ASR and self.key_sentences is not None:
+            return self.key_sentences
+        return self.texts.get(modality, "")
 
 
 @dataclass(frozen=True, slots=True)

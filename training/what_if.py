@@ -20,7 +20,10 @@ def altered(video: PreparedVideo, modality: Modality, lender: PreparedVideo | No
     if modality is Modality.FRAMES:
         return replace(video, frames=() if lender is None else lender.frames, hashes=hashes)
     texts = _exchanged(video.texts, modality, None if lender is None else lender.texts.get(modality))
-    return replace(video, texts=texts, hashes=hashes)
+    altered = replace(video, texts=texts, hashes=hashes)
+    if modality is not Modality.ASR:
+        return altered
+    return replace(altered, key_sentences=None if lender is None else lender.key_sentences)
 
 
 def _exchanged(values: Mapping[Modality, str], modality: Modality, value: str | None) -> dict[Modality, str]:

@@ -13,7 +13,8 @@ from mmsearch.files import hash_bytes, read_json, write_json
 
 NAME = "corpus.json"
 SHARDS = "shards"
-FORMAT_VERSION = 1
+#: Written where the corpus has key sentences; without, it is still 1.
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Shard:
         bytes: size of the file.
         checksum: xxh3-128 of the file.
         key: hash of the content: ids and modality hashes of its videos, in order. Equal keys = nothing to re-embed.
+            Of a file of key sentences: of the content of its shard with them.
     """
 
     name: str
@@ -44,28 +46,32 @@ class Manifest:
         shards: its files, in row order; none is empty.
         counts: rows of the table, videos, and rejections by reason.
         source: the table: path, bytes and checksum.
+        sentences: files of key sentences, one for each shard; empty = none were chosen.
     """
 
     settings: PrepareSettings
     shards: tuple[Shard, ...]
     counts: dict[str, Any]
     source: dict[str, Any]
+    sentences: tuple[Shard, ...] = ()
 
     @property
     def content_hash(self) -> str:
-        """Hash of the videos in all shards, in order."""
-        return hash_bytes(*(shard.key.encode() for shard in self.shards))
+        """Hash of the videos in all shards, in order, with their key sentences."""
+        return hash_bytes(*(shard.key.encode() for shard in self.sentences or self.shards))
 
     def write(self, folder: Path) -> None:
         """Write it atomically: from then on the folder is this corpus."""
         content = {
-            "format_version": FORMAT_VERSION,
+            "format_version": FORMAT_VERSION if self.sentences else 1,
             "settings": self.settings.for_record(),
             "content_hash": self.content_hash,
             "counts": self.counts,
             "source": self.source,
             "shards": [asdict(shard) for shard in self.shards],
         }
+        if self.sentences:
+            content["sentences"] = [asdict(file) for file in self.sentences]
         write_json(folder / NAME, content | {"checksum": _checksum(content)})
 
     @classmethod
@@ -87,7 +93,8 @@ class Manifest:
         if content.pop("checksum", None) != _checksum(content):
             raise IntegrityError(f"{path}: its checksum does not hold; run `mmsearch prepare` again")
         shards = tuple(Shard(**shard) for shard in content["shards"])
-        return cls(PrepareSettings(**content["settings"]), shards, content["counts"], content["source"])
+        sentences = tuple(Shard(**file) for file in content.get("sentences", ()))
+        return cls(PrepareSettings(**content["settings"]), shards, content["counts"], content["source"], sentences)
 
 
 def _checksum(content: dict[str, Any]) -> str:

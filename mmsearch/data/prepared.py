@@ -5,11 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
+from mmsearch.data.key_sentences import SENTENCES, open_key_sentences, read_key_sentences, with_key_sentences
 from mmsearch.data.manifest import SHARDS, Manifest, Shard
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.shards import open_shard, read_doc_ids, read_row_group
@@ -45,8 +47,9 @@ class PreparedCorpus:
         """
         folder = Path(folder)
         manifest = Manifest.read(folder)
-        for shard in manifest.shards:
-            path = folder / SHARDS / shard.name
+        files = [(SHARDS, shard) for shard in manifest.shards] + [(SENTENCES, file) for file in manifest.sentences]
+        for where, shard in files:
+            path = folder / where / shard.name
             size = path.stat().st_size if path.is_file() else None
             if size != shard.bytes:
                 found = "missing" if size is None else f"{size:,} bytes instead of {shard.bytes:,}"
@@ -78,8 +81,11 @@ class PreparedCorpus:
 
     @property
     def shards(self) -> Sequence[Shard]:
-        """Its files, in row order."""
-        return self._manifest.shards
+        """Its files, in row order; where there are key sentences, their keys count these too."""
+        if not self._manifest.sentences:
+            return self._manifest.shards
+        both = zip(self._manifest.shards, self._manifest.sentences, strict=True)
+        return tuple(replace(shard, key=file.key) for shard, file in both)
 
     @cached_property
     def doc_ids(self) -> Sequence[str]:
@@ -113,7 +119,10 @@ class PreparedCorpus:
         videos = read_row_group(self._file(shard), within, self._path(shard))
         if len(videos) != len(rows):
             raise IntegrityError(f"{self._path(shard)}: row group {within} has {len(videos)} rows, not {len(rows)}")
-        return videos
+        if not self._manifest.sentences:
+            return videos
+        path = self._folder / SENTENCES / self._manifest.sentences[shard].name
+        return with_key_sentences(videos, read_key_sentences(open_key_sentences(path), within, path), path)
 
     def read(self, rows: Iterable[int]) -> list[PreparedVideo]:
         """Read some rows, in the order given; the last row groups that were read are kept in memory.
@@ -135,8 +144,9 @@ class PreparedCorpus:
         Raises:
             IntegrityError: a file is not what was written.
         """
-        for number, shard in enumerate(self.shards):
-            path = self._path(number)
+        files = [(self._folder / SHARDS / shard.name, shard) for shard in self._manifest.shards]
+        files += [(self._folder / SENTENCES / file.name, file) for file in self._manifest.sentences]
+        for path, shard in files:
             if not path.is_file() or hash_file(path) != shard.checksum:
                 raise IntegrityError(f"{path}: its checksum does not hold; run `mmsearch prepare` again")
 

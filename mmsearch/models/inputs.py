@@ -129,7 +129,7 @@ class InputMaker:
         )
 
     def _texts(self, videos: Sequence[PreparedVideo], modality: Modality) -> TextInputs:
-        texts = [video.texts.get(modality, "") for video in videos]
+        texts = [video.read_as(modality) for video in videos]
         ids, mask = self._tokenizer.encode_batch(texts, getattr(self._settings.lengths, modality.value))
         # a text of which the tokenizer keeps nothing (zero-width marks, say) is a missing text
         given = mask.sum(1) > self._tokenizer.num_special
