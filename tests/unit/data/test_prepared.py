@@ -120,9 +120,9 @@ def test_files_that_are_missing_or_of_another_size(folder):
 def test_manifests_that_cannot_be_believed(folder):
     path = folder / "corpus.json"
     good = json.loads(path.read_text())
-    for change in ({"format_version": 2}, {"format_version": "1"}, {"content_hash": "0" * 32}, {"shards": []}):
+    for change in ({"format_version": 3}, {"format_version": "1"}, {"content_hash": "0" * 32}, {"shards": []}):
         path.write_text(json.dumps(good | change))
-        expected = FormatVersionError if change == {"format_version": 2} else IntegrityError
+        expected = FormatVersionError if change == {"format_version": 3} else IntegrityError
         with pytest.raises(expected, match=r"corpus\.json"):
             PreparedCorpus.open(folder)
     path.write_text("[]")
