@@ -11,6 +11,7 @@ from mmsearch.config import Settings, by_type
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.models.settings import ModelSettings
 from mmsearch.text import TokenizerSettings
+from training.comparison.settings import CompareSettings
 from training.engines.zero_settings import DeepSpeedSettings
 from training.learner import Precision
 from training.optim import OptimSettings
@@ -201,6 +202,8 @@ class FitSettings(Settings):
     student learns from the finished teacher on the last contrastive stage's data, everything else frozen."""
     student_steps: int | None = Field(default=None, ge=1)
     """Steps of the student in `two_stage`; None = as many as the last contrastive stage has."""
+    compare: CompareSettings | None = None
+    """Variants that `training compare CONFIG` runs; `training fit` does not look at them."""
 
     @model_validator(mode="after")
     def _stages_fit_together(self) -> FitSettings:
