@@ -16,6 +16,7 @@ from mmsearch.types import Modality, Space
 
 Float32 = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
+UInt8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +72,44 @@ class DocumentEncoder(Protocol):
 
     def encode(self, videos: Sequence[PreparedVideo]) -> dict[str, Embedded]:
         """Give the vectors of every space by its name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextBox:
+    """A piece of text in a picture.
+
+    Args:
+        corners: its corners (x, y) in pixels, clockwise from the upper left of the text, [4, 2].
+        text: what is written there.
+        confidence: how sure the reader is, 0 … 1.
+    """
+
+    corners: Float32
+    text: str
+    confidence: float
+
+
+class TextReader(Protocol):
+    """Reads the text in a picture (OCR)."""
+
+    def read(self, picture: UInt8) -> list[TextBox]:
+        """Give the pieces of text in an RGB picture, [H, W, 3], in the reader's own order; none in a blank one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of speech: its begin and end in seconds from the start of the sound, and the words."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+class Transcriber(Protocol):
+    """Turns speech into text (ASR)."""
+
+    def transcribe(self, sound: Float32) -> list[Segment]:
+        """Give the segments of mono sound at 16 kHz in -1 … 1, [samples], in time order; none in silence."""
         ...

@@ -65,7 +65,6 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
     """
     check_readable(table)  # before anything is made
     workers = settings.num_workers or os.cpu_count() or 1
-    limits = settings.limits
     (out / SHARDS).mkdir(parents=True, exist_ok=True)
     rejected_rows = out / REJECTED_ROWS if settings.on_error == "quarantine" else None
     with ExitStack() as stack:
@@ -74,8 +73,8 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
             Pool(
                 VideoPreparer(settings),
                 num_workers=workers,
-                timeout_s=limits.max_wall_s,
-                max_bytes=limits.max_memory_bytes,
+                timeout_s=settings.max_wall_s,
+                max_bytes=settings.max_memory_bytes,
             )
         )
         bar = stack.enter_context(progress("prepare", _count_rows(table), unit="videos"))

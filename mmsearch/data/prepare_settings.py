@@ -10,6 +10,7 @@ from mmsearch.config import Settings
 from mmsearch.data.decoders import DecoderName
 from mmsearch.data.images import Fit
 from mmsearch.data.media import MediaLimits
+from mmsearch.recognition.ocr import OcrSettings
 
 
 class PrepareSettings(Settings):
@@ -37,7 +38,20 @@ class PrepareSettings(Settings):
     """A broken file: leave its video out, or keep the video without that modality. Both are listed."""
     limits: MediaLimits = MediaLimits()
     """What one file may cost."""
+    ocr: OcrSettings = OcrSettings()
+    """How text in pictures is read where the table has no `cover_ocr` or `content_ocr`; by default it is not."""
+
+    @property
+    def max_wall_s(self) -> float:
+        """Seconds for one video, with what recognition may take."""
+        return self.limits.max_wall_s + (self.ocr.extra_wall_s if self.ocr.is_on else 0.0)
+
+    @property
+    def max_memory_bytes(self) -> int:
+        """Private memory of one worker process, with what recognition may take."""
+        return self.limits.max_memory_bytes + (self.ocr.extra_memory_bytes if self.ocr.is_on else 0)
 
     def for_record(self) -> dict[str, Any]:
-        """Give the settings that the result depends on, as JSON values."""
-        return self.model_dump(mode="json", exclude={"num_workers"})
+        """Give the settings that the result depends on, as JSON values; recognition that is off is not among them."""
+        off = set() if self.ocr.is_on else {"ocr"}
+        return self.model_dump(mode="json", exclude={"num_workers", *off})

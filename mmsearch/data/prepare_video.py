@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from PIL import Image
 
-from mmsearch.data.images import read_image, to_jpeg, to_square
+from mmsearch.data.images import UInt8, read_image, to_jpeg, to_square
 from mmsearch.data.prepare_settings import PrepareSettings
+from mmsearch.data.recognise import Recognition
 from mmsearch.data.transcripts import transcript_text
 from mmsearch.data.video import decode_frames
 from mmsearch.errors import MediaError
@@ -49,6 +50,7 @@ class VideoPreparer:
         recipe = f"picture {RECIPE_VERSION} {settings.image_size} {settings.fit} {settings.jpeg_quality}"
         self._picture_recipe = recipe.encode()
         self._frames_recipe = f"{recipe} {settings.num_frames}".encode()
+        self._recognition = Recognition(settings)
 
     def __call__(self, video: Video) -> Preparation:
         """Prepare a video; what is broken in its files comes back as rejections, never as an exception."""
@@ -67,8 +69,13 @@ class VideoPreparer:
         ):
             texts[Modality.ASR] = asr
         cover = attempt(Modality.COVER, lambda: self._cover(video))
-        frames = attempt(Modality.FRAMES, lambda: self._frames(video)) or ()
-        if rejections and self._settings.on_bad_media == "reject":
+        frames, shown = attempt(Modality.FRAMES, lambda: self._frames(video)) or ((), ())
+        if self._is_lost(rejections):
+            return Preparation(None, tuple(rejections))
+        for modality, recognise in self._recognition.of(video, has_cover=cover is not None, shown=shown).items():
+            if text := attempt(modality, recognise):
+                texts[modality] = text
+        if self._is_lost(rejections):
             return Preparation(None, tuple(rejections))
         if not texts and cover is None and not frames:
             rejections.append(Rejection(video.doc_id, None, "no_content", "nothing is known of this video but its id"))
@@ -76,20 +83,24 @@ class VideoPreparer:
         hashes = self._hashes(texts, cover, frames)
         return Preparation(PreparedVideo(video.doc_id, texts, cover, frames, hashes), tuple(rejections))
 
+    def _is_lost(self, rejections: Sequence[Rejection]) -> bool:
+        return bool(rejections) and self._settings.on_bad_media == "reject"
+
     def _cover(self, video: Video) -> bytes | None:
         return None if video.cover is None else self._picture(video.cover)
 
-    def _frames(self, video: Video) -> tuple[bytes, ...]:
+    def _frames(self, video: Video) -> tuple[tuple[bytes, ...], Sequence[str | UInt8]]:
+        """Give the stored frames, and what they were made from: paths of pictures, or decoded pixels."""
         count = self._settings.num_frames
         if video.frames:
             listed = len(video.frames)
             chosen = [video.frames[(2 * i + 1) * listed // (2 * count)] for i in range(count)]
             pictures = {path: self._picture(path) for path in dict.fromkeys(chosen)}
-            return tuple(pictures[path] for path in chosen)
+            return tuple(pictures[path] for path in chosen), list(pictures)
         if video.video is None:
-            return ()
+            return (), ()
         decoded = decode_frames(video.video, count, decoder=self._settings.decoder, limits=self._settings.limits)
-        return tuple(self._jpeg(Image.fromarray(frame)) for frame in decoded.frames)
+        return tuple(self._jpeg(Image.fromarray(frame)) for frame in decoded.frames), decoded.frames
 
     def _picture(self, path: str) -> bytes:
         return self._jpeg(read_image(path, limits=self._settings.limits, size=self._settings.image_size))
