@@ -1,0 +1,30 @@
+"""Key sentences of a transcript: split, weighed by terms or by a language model, and always verbatim."""
+
+from mmsearch.sentences.answer import answer_of
+from mmsearch.sentences.ask_likelihood import LikelihoodSettings
+from mmsearch.sentences.ask_select import SelectSettings, select_prompt
+from mmsearch.sentences.extract import KeySentenceExtractor, KeySentences, SpokenVideo
+from mmsearch.sentences.frequencies import DocumentFrequencies
+from mmsearch.sentences.greedy import GreedySettings, choose_greedy
+from mmsearch.sentences.models import LanguageModel, LanguageModelSettings
+from mmsearch.sentences.settings import SentenceSettings
+from mmsearch.sentences.split import split_sentences
+from mmsearch.sentences.terms import terms
+
+__all__ = [
+    "DocumentFrequencies",
+    "GreedySettings",
+    "KeySentenceExtractor",
+    "KeySentences",
+    "LanguageModel",
+    "LanguageModelSettings",
+    "LikelihoodSettings",
+    "SelectSettings",
+    "SentenceSettings",
+    "SpokenVideo",
+    "answer_of",
+    "choose_greedy",
+    "select_prompt",
+    "split_sentences",
+    "terms",
+]

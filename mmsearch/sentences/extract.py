@@ -1,0 +1,208 @@
+"""Key sentences of many videos: by terms, or by a language model with the cache and the greedy choice behind it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal
+
+from mmsearch import logs
+from mmsearch.sentences.asked import Asked, ask
+from mmsearch.sentences.cache import AnswerCache
+from mmsearch.sentences.frequencies import DocumentFrequencies
+from mmsearch.sentences.greedy import choose_greedy
+from mmsearch.sentences.models import LanguageModel, ModelRefusedError, ModelUnavailableError
+from mmsearch.sentences.settings import SentenceSettings
+from mmsearch.sentences.split import split_sentences
+
+_GIVE_UP_AFTER = 5
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenVideo:
+    """What is read of a video: its title, where it has one, and the words that are spoken in it."""
+
+    doc_id: str
+    title: str | None
+    transcript: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeySentences:
+    """The key sentences of a video.
+
+    Args:
+        doc_id: the video.
+        numbers: which sentences of `split_sentences` they are, from 0, ascending.
+        sentences: they themselves, verbatim.
+        method: what chose them; `whole` = all sentences fit the budget, and nothing had to choose.
+        fallback: why `method` is `greedy` though a model was wanted, in our words; None where it was not needed.
+        num_sentences: sentences of the transcript.
+        prompt_tokens: what the model read for it, 0 from the cache.
+        completion_tokens: what the model wrote.
+    """
+
+    doc_id: str
+    numbers: tuple[int, ...]
+    sentences: tuple[str, ...]
+    method: Literal["whole", "greedy", "select", "likelihood"]
+    fallback: str | None
+    num_sentences: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def text(self) -> str:
+        """Give the sentences in the order of the transcript, one a line."""
+        return "\n".join(self.sentences)
+
+
+class KeySentenceExtractor:
+    """Choose key sentences, whatever the method; what comes out is made of the transcript's own sentences alone.
+
+    Args:
+        settings: method, budget, model, cache.
+        frequencies: of the corpus, for the weights of terms.
+        model: instead of the one that the settings name; it is not closed here.
+
+    Raises:
+        ConfigError, MissingExtraError: the model or its library is not there.
+    """
+
+    def __init__(
+        self, settings: SentenceSettings, frequencies: DocumentFrequencies, model: LanguageModel | None = None
+    ) -> None:
+        self.settings, self.frequencies = settings, frequencies
+        wanted = settings.method != "greedy"
+        self._owned = settings.model.build() if wanted and model is None and settings.model is not None else None
+        self._model = (model or self._owned) if wanted else None
+        self._cache = AnswerCache(settings.cache) if wanted and settings.cache is not None else None
+        self._failures = 0
+
+    def __enter__(self) -> KeySentenceExtractor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the cache, and the model that was opened here."""
+        if self._owned is not None:
+            self._owned.close()
+        if self._cache is not None:
+            self._cache.close()
+
+    def extract(self, videos: Iterable[SpokenVideo], total: int | None = None) -> Iterator[KeySentences]:
+        """Give the key sentences of each video, in order.
+
+        A model is asked about as many videos at a time as it takes (`concurrency`), and the input is read at most
+        twice as far ahead. Shows progress, and logs at the end what was spent and what fell back.
+
+        Raises:
+            ModelUnavailableError: no answer, and `on_model_failure` is `stop`.
+            ConfigError: the model cannot be used as it is set (key, name, no log-probabilities).
+        """
+        tally: Counter[str] = Counter()
+        with logs.progress("key sentences", total, unit="videos") as bar:
+            for result in self._in_order(videos):
+                tally.update([result.method])
+                tally["prompt"] += result.prompt_tokens
+                tally["completion"] += result.completion_tokens
+                tally["sentences"] += result.num_sentences
+                tally["fallback"] += result.fallback is not None
+                bar.advance()
+                bar.note(f"{tally['sentences']:,} sentences, {tally['prompt'] + tally['completion']:,} tokens")
+                yield result
+        _report(tally)
+
+    def extract_one(self, video: SpokenVideo) -> KeySentences:
+        """Give the key sentences of one video. Errors as in `extract`."""
+        sentences = split_sentences(
+            video.transcript[: self.settings.max_transcript_chars], self.settings.max_sentence_chars
+        )
+        if sum(map(len, sentences)) + len(sentences) - 1 <= self.settings.max_chars:
+            return _result(video, sentences, range(len(sentences)), "whole")
+        if self._model is None:
+            return self._greedy(video, sentences)
+        asked, problem = self._ask(self._model, video.title, sentences)
+        if asked is None or not asked.numbers:
+            return self._greedy(video, sentences, asked.problem if asked else problem, asked)
+        return _result(video, sentences, asked.numbers, asked.method, None, asked)
+
+    def _ask(self, model: LanguageModel, title: str | None, sentences: list[str]) -> tuple[Asked | None, str | None]:
+        """Ask the model, or the cache; where nothing came of it, the second value says why."""
+        if self._failures >= _GIVE_UP_AFTER:
+            return None, "the model did not answer before"
+        try:
+            asked = ask(model, title, sentences, self.frequencies, self.settings, self._cache)
+        except ModelRefusedError as error:
+            _log.warning("greedy key sentences instead: %s", error)
+            return None, "the model did not take the prompt"
+        except ModelUnavailableError as error:
+            if self.settings.on_model_failure == "stop":
+                raise
+            self._failures += 1
+            _log.warning("greedy key sentences instead: %s", error)
+            if self._failures == _GIVE_UP_AFTER:
+                _log.warning("the model failed %d times in a row and is not asked again", _GIVE_UP_AFTER)
+            return None, "the model did not answer"
+        self._failures = 0
+        return asked, None
+
+    def _greedy(
+        self, video: SpokenVideo, sentences: list[str], problem: str | None = None, asked: Asked | None = None
+    ) -> KeySentences:
+        settings = self.settings
+        chosen = choose_greedy(video.title or "", sentences, settings.max_chars, self.frequencies, settings.greedy)
+        return _result(video, sentences, chosen, "greedy", problem, asked)
+
+    def _in_order(self, videos: Iterable[SpokenVideo]) -> Iterator[KeySentences]:
+        width = self._model.concurrency if self._model is not None else 1
+        if width == 1:
+            yield from map(self.extract_one, videos)
+            return
+        waiting: deque[Future[KeySentences]] = deque()
+        pool = ThreadPoolExecutor(width, thread_name_prefix="key-sentences")
+        try:
+            for video in videos:
+                waiting.append(pool.submit(self.extract_one, video))
+                if len(waiting) >= 2 * width:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _result(
+    video: SpokenVideo,
+    sentences: list[str],
+    numbers: Iterable[int],
+    method: Literal["whole", "greedy", "select", "likelihood"],
+    fallback: str | None = None,
+    asked: Asked | None = None,
+) -> KeySentences:
+    ordered = tuple(sorted(numbers))
+    tokens = (asked.prompt_tokens, asked.completion_tokens) if asked else (0, 0)
+    texts = tuple(sentences[number] for number in ordered)
+    return KeySentences(video.doc_id, ordered, texts, method, fallback, len(sentences), *tokens)
+
+
+def _report(tally: Counter[str]) -> None:
+    methods = {name: tally[name] for name in ("whole", "greedy", "select", "likelihood") if tally[name]}
+    spent = {"prompt_tokens": tally["prompt"], "completion_tokens": tally["completion"]}
+    _log.info(
+        "key sentences of %d videos: %s; %d fell back to greedy; tokens: %d read, %d written",
+        sum(methods.values()),
+        ", ".join(f"{name} {count}" for name, count in methods.items()) or "none",
+        tally["fallback"],
+        *spent.values(),
+        extra={"fields": {"methods": methods, "fallbacks": tally["fallback"]} | spent},
+    )

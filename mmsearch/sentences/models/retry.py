@@ -1,0 +1,49 @@
+"""Try again what may pass: a bounded number of times, with growing, random pauses."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from mmsearch.sentences.models.protocol import ModelUnavailableError
+
+T = TypeVar("T")
+
+_LONGEST_PAUSE_S = 60.0
+
+
+class TryAgainError(Exception):
+    """This try failed, and another may not.
+
+    Args:
+        problem: what happened, in words.
+        wait_s: what the server asked to wait, or None.
+    """
+
+    def __init__(self, problem: str, wait_s: float | None = None) -> None:
+        super().__init__(problem)
+        self.wait_s = wait_s
+
+
+def with_retries(
+    call: Callable[[], T], *, max_tries: int, pause_s: float, sleep: Callable[[float], object] = time.sleep
+) -> T:
+    """Call until it does not raise `TryAgainError`.
+
+    The pause before try k is drawn evenly from 0 to `pause_s` * 2^(k-2) ("full jitter": callers that failed together do
+    not come back together), or what the server asked for plus as much; never more than a minute.
+
+    Raises:
+        ModelUnavailableError: the last try failed too.
+    """
+    for attempt in range(max_tries):
+        try:
+            return call()
+        except TryAgainError as error:
+            if attempt == max_tries - 1:
+                raise ModelUnavailableError(f"no answer after {max_tries} tries: {error}") from error
+            pause = random.uniform(0, pause_s * 2**attempt)  # noqa: S311 (no secret)
+            sleep(min((error.wait_s or 0.0) + pause, _LONGEST_PAUSE_S))
+    raise ModelUnavailableError("no try was allowed")
