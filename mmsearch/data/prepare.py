@@ -14,6 +14,7 @@ from pathlib import Path
 from mmsearch.data.formats import check_readable
 from mmsearch.data.manifest import SHARDS, Manifest
 from mmsearch.data.prepare_plan import ShardPlan, ShardResult, plan_shards, remove_strays, stored_result
+from mmsearch.data.prepare_sentences import choose_key_sentences
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepare_video import Preparation, Rejection, VideoPreparer
 from mmsearch.data.shard_builder import ShardBuilder
@@ -144,7 +145,10 @@ class _Job:
         counts = {key: value for key, value in asdict(summary).items() if key != "num_reused"}
         write_bytes(self._out / REJECTED, b"".join(_line(rejection) for rejection in rejections))
         source = {"path": str(table.resolve()), "bytes": table.stat().st_size, "checksum": hash_file(table)}
-        Manifest(self._settings, shards, counts, source).write(self._out)
+        manifest = Manifest(self._settings, shards, counts, source)
+        if self._settings.sentences is not None:
+            manifest = choose_key_sentences(self._out, manifest, self._settings.sentences)
+        manifest.write(self._out)
         remove_strays(self._out, self._stems)
         return summary
 

@@ -57,7 +57,7 @@ class ShardResult:
 
 def plan_shards(videos: Iterable[Video], settings: PrepareSettings) -> Iterator[ShardPlan]:
     """Cut the rows into shards, in order; memory holds one of them."""
-    recipe = json.dumps([RECIPE_VERSION, settings.for_record()], sort_keys=True).encode()
+    recipe = json.dumps([RECIPE_VERSION, settings.for_shards()], sort_keys=True).encode()
     source = iter(videos)
     number = 0
     while rows := tuple(islice(source, settings.shard_size)):

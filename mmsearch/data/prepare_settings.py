@@ -11,6 +11,8 @@ from mmsearch.data.decoders import DecoderName
 from mmsearch.data.images import Fit
 from mmsearch.data.media import MediaLimits
 from mmsearch.recognition.ocr import OcrSettings
+from mmsearch.recognition.speech import RecogniserSettings, SpeechSettings
+from mmsearch.sentences import SentenceSettings
 
 
 class PrepareSettings(Settings):
@@ -40,18 +42,32 @@ class PrepareSettings(Settings):
     """What one file may cost."""
     ocr: OcrSettings = OcrSettings()
     """How text in pictures is read where the table has no `cover_ocr` or `content_ocr`; by default it is not."""
+    speech: SpeechSettings | None = None
+    """How speech is recognised in the sound of the video where the table has no `asr`; null = it is not."""
+    sentences: SentenceSettings | None = None
+    """How key sentences are chosen from transcripts, which towers then read in their place; null = none are."""
 
     @property
     def max_wall_s(self) -> float:
         """Seconds for one video, with what recognition may take."""
-        return self.limits.max_wall_s + (self.ocr.extra_wall_s if self.ocr.is_on else 0.0)
+        return self.limits.max_wall_s + sum(one.extra_wall_s for one in self._recognition)
 
     @property
     def max_memory_bytes(self) -> int:
         """Private memory of one worker process, with what recognition may take."""
-        return self.limits.max_memory_bytes + (self.ocr.extra_memory_bytes if self.ocr.is_on else 0)
+        return self.limits.max_memory_bytes + sum(one.extra_memory_bytes for one in self._recognition)
+
+    @property
+    def _recognition(self) -> list[OcrSettings | RecogniserSettings]:
+        """The recognisers that are on."""
+        return [*([self.ocr] if self.ocr.is_on else []), *([self.speech] if self.speech is not None else [])]
 
     def for_record(self) -> dict[str, Any]:
-        """Give the settings that the result depends on, as JSON values; recognition that is off is not among them."""
-        off = set() if self.ocr.is_on else {"ocr"}
-        return self.model_dump(mode="json", exclude={"num_workers", *off})
+        """Give the settings that the result depends on, as JSON values; what is off is not among them."""
+        chosen = {} if self.sentences is None else {"sentences": self.sentences.for_record()}
+        return self.for_shards() | chosen
+
+    def for_shards(self) -> dict[str, Any]:
+        """Give those that the shards depend on: all but how key sentences are chosen, which stand beside them."""
+        off = {name for name, is_on in (("ocr", self.ocr.is_on), ("speech", self.speech is not None)) if not is_on}
+        return self.model_dump(mode="json", exclude={"num_workers", "sentences", *off})

@@ -1,23 +1,28 @@
-"""What is recognised in the pictures of a video, where the table does not say it."""
+"""What is recognised in the pictures and the sound of a video, where the table does not say it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from mmsearch.data.images import UInt8, read_image
 from mmsearch.data.prepare_settings import PrepareSettings
+from mmsearch.data.sound import decode_sound
 from mmsearch.recognition.ocr import PictureText, spread
+from mmsearch.recognition.speech import SoundText
 from mmsearch.types import Modality, Video
 
 
 class Recognition:
-    """Recognises by one set of settings; its models are loaded with the first picture that needs them."""
+    """Recognises by one set of settings; its models are loaded with the first video that needs them."""
 
     def __init__(self, settings: PrepareSettings) -> None:
         self._settings = settings
         self._pictures = PictureText(settings.ocr) if settings.ocr.is_on else None
+        speech = settings.speech
+        self._sounds = None if speech is None else SoundText(speech.build(), max_chars=speech.max_chars)
 
     def of(
         self, video: Video, *, has_cover: bool, shown: Sequence[str | UInt8]
@@ -29,7 +34,8 @@ class Recognition:
             has_cover: whether its cover can be read.
             shown: what its frames were made from, in time order: paths of pictures, or pixels.
 
-        The calls raise `MediaError` (`ocr_failed`), and `MissingExtraError` where the recogniser is not installed.
+        The calls raise `MediaError` (`ocr_failed`, `speech_failed`, those of `decode_sound`); and what would befall
+        every video: `MissingExtraError` where a recogniser is not installed, `ConfigError` where its model is absent.
         """
         reader, cover = self._pictures, video.cover
         todo: dict[Modality, Callable[[], str | None]] = {}
@@ -38,7 +44,14 @@ class Recognition:
         if reader is not None and len(shown) and not video.content_ocr:
             chosen = spread(shown, self._settings.ocr.max_frames)
             todo[Modality.CONTENT_OCR] = lambda: reader.read_frames(self._large(picture) for picture in chosen)
+        if self._sounds is not None and video.video is not None and not video.asr:
+            todo[Modality.ASR] = partial(self._speech, self._sounds, video.video)
         return todo
+
+    def _speech(self, sounds: SoundText, path: str) -> str | None:
+        assert self._settings.speech is not None  # noqa: S101 (for the type checker)
+        sound = decode_sound(path, max_s=self._settings.speech.max_s, limits=self._settings.limits)
+        return None if sound is None else sounds.read(sound)
 
     def _large(self, picture: str | UInt8) -> UInt8:
         """Give a picture near its own size: the stored squares are too small to be read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -11,9 +12,11 @@ from mmsearch.data.manifest import SHARDS, Shard
 from mmsearch.data.prepare_plan import ShardPlan, ShardResult
 from mmsearch.data.prepare_video import Preparation, Rejection
 from mmsearch.data.shards import ShardWriter
-from mmsearch.errors import MissingExtraError
+from mmsearch.errors import ConfigError, MissingExtraError, MmsearchError
 from mmsearch.files import hash_file, replacing
 from mmsearch.workers import Outcome
+
+_OF_ALL: Mapping[str, type[MmsearchError]] = {kind.__name__: kind for kind in (ConfigError, MissingExtraError)}
 
 
 class ShardBuilder:
@@ -56,12 +59,14 @@ class ShardBuilder:
 
         Raises:
             MissingExtraError: a library that the settings need is not installed.
+            ConfigError: a model that they name is not there.
         """
         doc_id = self._plan.rows[self._taken].doc_id
         self._taken += 1
         if outcome.value is None:
-            if outcome.detail.startswith(MissingExtraError.__name__):  # it would befall every video
-                raise MissingExtraError(outcome.detail.partition(": ")[2])
+            kind, _, problem = outcome.detail.partition(": ")
+            if error := _OF_ALL.get(kind):  # it would befall every video
+                raise error(problem)
             reason = "unknown" if outcome.failure is None else outcome.failure.value
             self._rejections.append(Rejection(doc_id, None, reason, outcome.detail))
             return

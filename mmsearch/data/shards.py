@@ -109,6 +109,19 @@ def read_doc_ids(file: Any, path: Path) -> list[str]:
     return [doc_id for table in groups for doc_id in table.column("doc_id").to_pylist()]
 
 
+def read_texts(
+    file: Any, number: int, modalities: Sequence[Modality], path: Path
+) -> list[tuple[str, *tuple[str | None, ...]]]:
+    """Read the ids and some texts of a row group, without its pictures.
+
+    Raises:
+        IntegrityError: a checksum does not hold.
+    """
+    names = ["doc_id", *(modality.value for modality in modalities)]
+    table = _read(file, number, names, path)
+    return list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
+
+
 def _read(file: Any, number: int, columns: Sequence[str] | None, path: Path) -> Any:
     try:  # one thread: this runs in the data loader's processes too
         return file.read_row_group(number, columns=columns, use_threads=False)

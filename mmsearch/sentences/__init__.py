@@ -3,15 +3,16 @@
 from mmsearch.sentences.answer import answer_of
 from mmsearch.sentences.ask_likelihood import LikelihoodSettings
 from mmsearch.sentences.ask_select import SelectSettings, select_prompt
-from mmsearch.sentences.extract import KeySentenceExtractor, KeySentences, SpokenVideo
+from mmsearch.sentences.extract import NO_ANSWER, KeySentenceExtractor, KeySentences, SpokenVideo
 from mmsearch.sentences.frequencies import DocumentFrequencies
 from mmsearch.sentences.greedy import GreedySettings, choose_greedy
 from mmsearch.sentences.models import LanguageModel, LanguageModelSettings
 from mmsearch.sentences.settings import SentenceSettings
 from mmsearch.sentences.split import split_sentences
-from mmsearch.sentences.terms import terms
+from mmsearch.sentences.terms import terms_of
 
 __all__ = [
+    "NO_ANSWER",
     "DocumentFrequencies",
     "GreedySettings",
     "KeySentenceExtractor",
@@ -26,5 +27,5 @@ __all__ = [
     "choose_greedy",
     "select_prompt",
     "split_sentences",
-    "terms",
+    "terms_of",
 ]

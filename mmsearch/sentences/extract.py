@@ -19,6 +19,8 @@ from mmsearch.sentences.models import LanguageModel, ModelRefusedError, ModelUna
 from mmsearch.sentences.settings import SentenceSettings
 from mmsearch.sentences.split import split_sentences
 
+#: Begins `KeySentences.fallback` where another try may go better.
+NO_ANSWER = "the model did not answer"
 _GIVE_UP_AFTER = 5
 _log = logging.getLogger(__name__)
 
@@ -139,7 +141,7 @@ class KeySentenceExtractor:
     def _ask(self, model: LanguageModel, title: str | None, sentences: list[str]) -> tuple[Asked | None, str | None]:
         """Ask the model, or the cache; where nothing came of it, the second value says why."""
         if self._failures >= _GIVE_UP_AFTER:
-            return None, "the model did not answer before"
+            return None, f"{NO_ANSWER} before"
         try:
             asked = ask(model, title, sentences, self.frequencies, self.settings, self._cache)
         except ModelRefusedError as error:
@@ -152,7 +154,7 @@ class KeySentenceExtractor:
             _log.warning("greedy key sentences instead: %s", error)
             if self._failures == _GIVE_UP_AFTER:
                 _log.warning("the model failed %d times in a row and is not asked again", _GIVE_UP_AFTER)
-            return None, "the model did not answer"
+            return None, NO_ANSWER
         self._failures = 0
         return asked, None
 

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmsearch.data.media import MediaLimits
+from mmsearch.data.decoders.boxes import check_boxes
+from mmsearch.data.media import MediaLimits, check_file, read_head
+from mmsearch.data.sniff import IMAGE, PLAYLIST, sniff
 from mmsearch.errors import MediaError
 from mmsearch.extras import require
 
@@ -25,13 +27,29 @@ class Clock:
             raise MediaError("too_slow", f"more than {self._max:g} processor seconds")
 
 
-@contextmanager
-def open_video(path: Path, demuxer: str, limits: MediaLimits) -> Iterator[tuple[Any, Any]]:
-    """Open a local file by one demuxer; give the container and its first video stream, checked against the limits.
+def find_demuxer(path: str, limits: MediaLimits) -> tuple[Path, str]:
+    """Give the local file and FFmpeg's name of its container, by its content.
 
     Raises:
-        MediaError: `no_video_stream`, `unknown_codec`, `too_many_pixels`, `too_long`, `damaged`; also for whatever
-            FFmpeg raises inside the `with` block.
+        MediaError: those of `check_file`; `playlist`, `not_a_video`, `truncated`.
+    """
+    file = check_file(path, limits.max_video_bytes)
+    demuxer = sniff(read_head(file))
+    if demuxer == PLAYLIST:
+        raise MediaError("playlist", f"{path}: a playlist or other text that names media")
+    if demuxer is None or demuxer == IMAGE:
+        raise MediaError("not_a_video", f"{path}: {'a picture' if demuxer else 'the format is not known'}")
+    if demuxer == "mov":
+        check_boxes(file)
+    return file, demuxer
+
+
+@contextmanager
+def open_container(path: Path, demuxer: str) -> Iterator[Any]:
+    """Open a local file by one demuxer.
+
+    Raises:
+        MediaError: `damaged`, for whatever FFmpeg raises, also inside the `with` block.
         MemoryError: a damaged file asks for absurd amounts, or the memory is really spent.
     """
     av = require("av", extra="video")
@@ -39,16 +57,28 @@ def open_video(path: Path, demuxer: str, limits: MediaLimits) -> Iterator[tuple[
     options = {"protocol_whitelist": "file", "format_whitelist": demuxer}
     try:
         with av.open(f"file:{path.resolve()}", format=demuxer, options=options, metadata_errors="replace") as container:
-            stream = _first_video(path, container)
-            _check_header(path, container, stream, limits)
-            # For sizes that change within the stream; the decoder counts whole blocks, hence twice.
-            stream.codec_context.options = {"max_pixels": str(2 * limits.max_video_pixels)}
-            stream.codec_context.thread_count = 1
-            yield container, stream
+            yield container
     except (MediaError, MemoryError, TypeError, AttributeError):  # the latter two: another PyAV than we know
         raise
     except Exception as error:  # PyAV raises FFmpegError, and also IndexError, ValueError, UnicodeDecodeError, …
         raise MediaError("damaged", f"{path}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def open_video(path: Path, demuxer: str, limits: MediaLimits) -> Iterator[tuple[Any, Any]]:
+    """Open a local file by one demuxer; give the container and its first video stream, checked against the limits.
+
+    Raises:
+        MediaError: `no_video_stream`, `unknown_codec`, `too_many_pixels`, `too_long`, and those of `open_container`.
+        MemoryError: see `open_container`.
+    """
+    with open_container(path, demuxer) as container:
+        stream = _first_video(path, container)
+        _check_header(path, container, stream, limits)
+        # For sizes that change within the stream; the decoder counts whole blocks, hence twice.
+        stream.codec_context.options = {"max_pixels": str(2 * limits.max_video_pixels)}
+        stream.codec_context.thread_count = 1
+        yield container, stream
 
 
 def _first_video(path: Path, container: Any) -> Any:

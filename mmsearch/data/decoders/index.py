@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.data.decoders.boxes import check_boxes
-from mmsearch.data.decoders.container import Clock, check_length, open_video
+from mmsearch.data.decoders.container import Clock, check_length, find_demuxer, open_video
 from mmsearch.data.decoders.nal import is_restart
-from mmsearch.data.media import MediaLimits, check_file, read_head
-from mmsearch.data.sniff import IMAGE, PLAYLIST, sniff
+from mmsearch.data.media import MediaLimits
 from mmsearch.errors import MediaError
 
 Int64 = npt.NDArray[np.int64]
@@ -78,17 +76,9 @@ def read_index(path: str, limits: MediaLimits) -> VideoIndex:
     """Read the frame index of a video.
 
     Raises:
-        MediaError: those of `check_file`; `playlist`, `not_a_video`, `truncated`, `no_frames`, `too_slow`, and those of
-            `open_video`.
+        MediaError: those of `find_demuxer` and `open_video`; `truncated`, `no_frames`, `too_slow`.
     """
-    file = check_file(path, limits.max_video_bytes)
-    demuxer = sniff(read_head(file))
-    if demuxer == PLAYLIST:
-        raise MediaError("playlist", f"{path}: a playlist or other text that names media")
-    if demuxer is None or demuxer == IMAGE:
-        raise MediaError("not_a_video", f"{path}: {'a picture' if demuxer else 'the format is not known'}")
-    if demuxer == "mov":
-        check_boxes(file)
+    file, demuxer = find_demuxer(path, limits)
     with open_video(file, demuxer, limits) as (container, stream):
         scan = _Scan(file, demuxer, limits, stream)
         scan.read(container)

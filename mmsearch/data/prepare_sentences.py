@@ -1,0 +1,129 @@
+"""The last pass of `mmsearch prepare`: key sentences of every transcript, when the whole corpus is known."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from mmsearch.data.key_sentences import SENTENCES, KeySentences, content_key, write_key_sentences
+from mmsearch.data.manifest import SHARDS, Manifest, Shard
+from mmsearch.data.shards import open_shard, read_texts
+from mmsearch.errors import DataError
+from mmsearch.files import hash_bytes, hash_file, read_json, write_json
+from mmsearch.sentences import NO_ANSWER, DocumentFrequencies, KeySentenceExtractor, SentenceSettings, SpokenVideo
+from mmsearch.sentences import KeySentences as Chosen
+from mmsearch.types import Modality
+
+#: Changes when the same settings would choose other sentences.
+_VERSION = 1
+_FREQUENCIES, _ANSWERS = "document_frequencies.json", "answers.sqlite"
+_OURS = re.compile(r"\.?\d{6}-[0-9a-f]{16}\.(parquet|json)(\.[0-9a-f]{32}\.tmp)?")
+
+_log = logging.getLogger(__name__)
+
+
+def choose_key_sentences(folder: Path, manifest: Manifest, settings: SentenceSettings) -> Manifest:
+    """Choose the key sentences of all shards; give the manifest with their files, not yet written.
+
+    How often terms occur is counted over the corpus once, and kept: a video that comes later changes nothing of those
+    that are there. What a model answered is kept too, so that a killed run, and a run over a grown corpus, ask only
+    for what is new. A shard in which a model did not answer is tried again by the next run.
+
+    Args:
+        folder: of the corpus; its shards are whole.
+        manifest: of the corpus without sentences.
+        settings: how to choose.
+
+    Raises:
+        ConfigError, MissingExtraError: the model or a library is not there.
+        IntegrityError: a shard is damaged.
+    """
+    where = folder / SENTENCES
+    where.mkdir(exist_ok=True)
+    if settings.cache is None and settings.method != "greedy":
+        settings = settings.model_copy(update={"cache": where / _ANSWERS})
+    frequencies = _frequencies(folder, manifest, settings)
+    recipe = json.dumps([_VERSION, settings.for_record(), frequencies.fingerprint], sort_keys=True).encode()
+    stems = [f"{n:06d}-{hash_bytes(recipe, s.key.encode())[:16]}" for n, s in enumerate(manifest.shards)]
+    files = [_stored(where / f"{stem}.json") for stem in stems]
+    if None in files:
+        with KeySentenceExtractor(settings, frequencies) as extractor:
+            files = [
+                file if file is not None else _make(folder, manifest, number, stems[number], extractor)
+                for number, file in enumerate(files)
+            ]
+    _remove_strays(where, set(stems))
+    return replace(manifest, sentences=tuple(file for file in files if file is not None))
+
+
+def _frequencies(folder: Path, manifest: Manifest, settings: SentenceSettings) -> DocumentFrequencies:
+    """Give those that the settings name, those that were counted before, or count now."""
+    if settings.frequencies is not None:
+        return DocumentFrequencies.load(settings.frequencies)
+    path = folder / SENTENCES / _FREQUENCIES
+    fresh = DocumentFrequencies(settings.segmenter)
+    if path.is_file():
+        known = DocumentFrequencies.load(path)
+        if known.segmenter == fresh.segmenter:
+            return known
+    for number in range(len(manifest.shards)):
+        for group in _spoken(folder, manifest, number):
+            for video in group:
+                if video.transcript:
+                    fresh.add(f"{video.title or ''}\n{video.transcript[: settings.max_transcript_chars]}")
+    fresh.save(path)
+    _log.info("counted the terms of %d transcripts; they are kept in %s", fresh.num_documents, path)
+    return fresh
+
+
+def _make(folder: Path, manifest: Manifest, number: int, stem: str, extractor: KeySentenceExtractor) -> Shard:
+    """Choose the sentences of one shard, and write its file; then the record that it is done."""
+    shard, where = manifest.shards[number], folder / SENTENCES
+    rows: list[KeySentences] = []
+    unanswered = False
+    for group in _spoken(folder, manifest, number):
+        chosen = {one.doc_id: one for one in extractor.extract([video for video in group if video.transcript])}
+        unanswered |= any((one.fallback or "").startswith(NO_ANSWER) for one in chosen.values())
+        rows += [_row(video.doc_id, chosen.get(video.doc_id)) for video in group]
+    path = where / f"{stem}.parquet"
+    write_key_sentences(path, rows, manifest.settings.row_group_size)
+    file = Shard(path.name, len(rows), path.stat().st_size, hash_file(path), content_key(shard.key, rows))
+    if not unanswered:
+        methods = Counter(row.method for row in rows if row.method is not None)
+        write_json(where / f"{stem}.json", {"file": asdict(file), "methods": dict(methods)})
+    return file
+
+
+def _row(doc_id: str, chosen: Chosen | None) -> KeySentences:
+    if chosen is None or not chosen.sentences:
+        return KeySentences(doc_id, None, None)
+    return KeySentences(doc_id, chosen.text, chosen.method)
+
+
+def _spoken(folder: Path, manifest: Manifest, number: int) -> Iterator[list[SpokenVideo]]:
+    """Give titles and transcripts of a shard, a row group at a time; pictures are not read."""
+    path = folder / SHARDS / manifest.shards[number].name
+    with open_shard(path) as file:
+        for group in range(file.num_row_groups):
+            rows = read_texts(file, group, (Modality.TITLE, Modality.ASR), path)
+            yield [SpokenVideo(doc_id, texts[0], texts[1] or "") for doc_id, *texts in rows]
+
+
+def _stored(record: Path) -> Shard | None:
+    """Give the file of an earlier run for the same shard and settings; None = there is none."""
+    try:
+        file = Shard(**read_json(record)["file"])
+        return file if (record.parent / file.name).stat().st_size == file.bytes else None
+    except (DataError, OSError, KeyError, TypeError):
+        return None
+
+
+def _remove_strays(where: Path, stems: set[str]) -> None:
+    for path in where.iterdir():
+        if _OURS.fullmatch(path.name) and (path.suffix == ".tmp" or path.stem not in stems):
+            path.unlink()

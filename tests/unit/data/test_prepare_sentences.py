@@ -1,0 +1,132 @@
+"""Key sentences as the last pass of prepare: kept, made again only where something changed, and never lost."""
+
+import json
+
+import pytest
+
+from mmsearch.data.key_sentences import SENTENCES
+from mmsearch.data.prepare import prepare
+from mmsearch.data.prepare_settings import PrepareSettings
+from mmsearch.data.prepared import PreparedCorpus
+from mmsearch.sentences import NO_ANSWER, KeySentenceExtractor, SentenceSettings
+from mmsearch.types import Modality
+
+BUDGET = {"max_chars": 40, "max_sentence_chars": 40}
+
+
+def row(number, transcript):
+    return {"doc_id": f"d{number}", "title": f"how to bake bread {number}", "asr": transcript}
+
+
+def spoken(number):
+    filler = "and so we go on and on with it."
+    return f"hello to all of you out there. today we bake bread number {number}. {filler} see you next time my friends."
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "videos.jsonl"
+    rows = [row(i, spoken(i)) for i in range(5)] + [{"doc_id": "silent", "title": "no speech"}]
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    return path
+
+
+def settings(**changed):
+    chosen = None if changed.pop("off", False) else SentenceSettings(**BUDGET, **changed)
+    return PrepareSettings(shard_size=3, row_group_size=2, num_workers=1, sentences=chosen)
+
+
+def files_of(folder):
+    return {p.name: p.stat().st_mtime_ns for p in (folder / SENTENCES).iterdir()}
+
+
+def test_sentences_are_verbatim_and_in_the_budget(table, tmp_path):
+    prepare(table, tmp_path / "corpus", settings())
+    for video in PreparedCorpus.open(tmp_path / "corpus").read(range(6)):
+        if video.doc_id == "silent":
+            assert video.key_sentences is None
+            continue
+        assert video.key_sentences is not None
+        assert len(video.key_sentences) <= 40
+        assert "bake bread" in video.key_sentences
+        assert all(line in video.texts[Modality.ASR] for line in video.key_sentences.splitlines())
+        assert video.texts[Modality.ASR] == spoken(int(video.doc_id[1:]))
+
+
+def test_a_corpus_without_them_has_the_same_shards(table, tmp_path):
+    prepare(table, tmp_path / "with", settings())
+    prepare(table, tmp_path / "without", settings(off=True))
+    shards = [sorted(p.name for p in (tmp_path / name / "shards").iterdir()) for name in ("with", "without")]
+    assert shards[0] == shards[1]
+    summary = prepare(table, tmp_path / "without", settings())
+    assert summary.num_reused == 6
+    ways = [PreparedCorpus.open(tmp_path / name).content_hash for name in ("with", "without")]
+    assert ways[0] == ways[1]
+
+
+def test_only_what_changed_is_chosen_again(table, tmp_path):
+    out = tmp_path / "corpus"
+    prepare(table, out, settings())
+    before, corpus = files_of(out), PreparedCorpus.open(out)
+    prepare(table, out, settings())
+    assert files_of(out) == before
+    with table.open("a") as file:
+        file.write(json.dumps(row(9, spoken(9))) + "\n")
+    prepare(table, out, settings())
+    after = files_of(out)
+    assert len(after.keys() & before.keys()) == 5  # frequencies, and file and record of both old shards
+    assert all(after[name] == before[name] for name in after.keys() & before.keys())
+    grown = PreparedCorpus.open(out)
+    assert [shard.key for shard in grown.shards[:2]] == [shard.key for shard in corpus.shards]
+    prepare(table, out, settings(max_transcript_chars=50))
+    assert not files_of(out).keys() & {name for name in after if name.endswith(".parquet")}
+
+
+class Unreliable(KeySentenceExtractor):
+    """Stands for a model that does not answer."""
+
+    def extract_one(self, video):
+        from dataclasses import replace
+
+        return replace(super().extract_one(video), fallback=NO_ANSWER)
+
+
+def test_what_a_model_did_not_answer_is_asked_again(table, tmp_path, monkeypatch):
+    out = tmp_path / "corpus"
+    monkeypatch.setattr("mmsearch.data.prepare_sentences.KeySentenceExtractor", Unreliable)
+    prepare(table, out, settings())
+    assert PreparedCorpus.open(out).read([0])[0].key_sentences is not None
+    assert not list((out / SENTENCES).glob("0*.json"))
+    monkeypatch.undo()
+    prepare(table, out, settings())
+    assert len(list((out / SENTENCES).glob("0*.json"))) == 2
+
+
+def test_a_damaged_record_is_made_again(table, tmp_path):
+    out = tmp_path / "corpus"
+    prepare(table, out, settings())
+    whole = PreparedCorpus.open(out).content_hash
+    for path in (out / SENTENCES).glob("0*.json"):
+        path.write_text("{")
+    next(iter((out / SENTENCES).glob("*.parquet"))).unlink()
+    (out / SENTENCES / ".000000-0123456789abcdef.parquet.0123456789abcdef0123456789abcdef.tmp").touch()
+    prepare(table, out, settings())
+    corpus = PreparedCorpus.open(out)
+    corpus.verify()
+    assert corpus.content_hash == whole
+    assert not list((out / SENTENCES).glob("*.tmp"))
+
+
+def test_the_corpus_that_was_there_stays_until_the_new_one_is_whole(table, tmp_path, monkeypatch):
+    out = tmp_path / "corpus"
+    prepare(table, out, settings(off=True))
+    before = (out / "corpus.json").read_bytes()
+
+    def fails(*_):
+        raise OSError("disk")
+
+    monkeypatch.setattr("mmsearch.data.prepare.choose_key_sentences", fails)
+    with pytest.raises(OSError, match="disk"):
+        prepare(table, out, settings())
+    assert (out / "corpus.json").read_bytes() == before
+    PreparedCorpus.open(out).verify()
