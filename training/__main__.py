@@ -112,6 +112,50 @@ def convert(
 
 
 @app.command(
+    epilog="Example: python -m training sft configs/sft/qwen2.5_0.5b.yaml model.source=Qwen2.5-0.5B-Instruct "
+    "data.pairs=pairs.jsonl run.dir=runs/sft"
+)
+def sft(
+    config: Annotated[Path, typer.Argument(help="Settings of the run, a YAML file of SftSettings.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings as dotted.key=value.")] = None,
+) -> None:
+    """Fine-tune a language model with LoRA to pick key sentences; write the adapter, and the model merged with it.
+
+    A killed run goes on where its last checkpoint stands. `merged/` is a folder of transformers: extraction loads it
+    (`model.type=transformers model.source=RUN/merged`), and so do vLLM and llama.cpp's converter.
+    """
+    from mmsearch.config import load_settings
+    from training.sft.run import sft as run_sft
+    from training.sft.settings import SftSettings
+
+    print(run_sft(load_settings(SftSettings, config, overrides or [])))
+
+
+@app.command(
+    epilog="Example: python -m training sft-pairs videos.jsonl key_sentences.jsonl --out pairs.jsonl — the second file "
+    "is what `mmsearch sentences extract videos.jsonl method=select ...` printed"
+)
+def sft_pairs(
+    videos: Annotated[Path, typer.Argument(help="The videos table: titles and transcripts.")],
+    chosen: Annotated[Path, typer.Argument(help="JSON Lines that `mmsearch sentences extract` printed.")],
+    out: Annotated[Path, typer.Option(help="JSON Lines to write, for data.pairs of `sft`.")],
+    method: Annotated[
+        list[str] | None, typer.Option(help="Sentences of this method count; repeat it for several. Default: select.")
+    ] = None,
+    grades: Annotated[
+        Path | None, typer.Option(help="JSON Lines of doc_id, method, grade: only what was graded well counts.")
+    ] = None,
+    min_grade: Annotated[float, typer.Option(help="Least mean grade, with --grades.")] = 2.0,
+) -> None:
+    """Make pairs for `sft` of sentences that a large model chose, or of those that people graded well."""
+    from training.sft.distil import write_pairs
+
+    print(
+        f"{write_pairs(videos, chosen, out, methods=method or ['select'], grades=grades, min_grade=min_grade)}: {out}"
+    )
+
+
+@app.command(
     epilog="Example: python -m training diagnose runs/demo/model --corpus runs/demo/corpus "
     "--judgments runs/demo/world/judgments_test.jsonl"
 )

@@ -16,11 +16,12 @@ from mmsearch.config import load_settings
 from mmsearch.data.prepare_settings import PrepareSettings
 from serving.settings import RefreshSettings
 from training.config import FitSettings
+from training.sft.settings import SftSettings
 
 CHECKOUT = Path(__file__).parents[2]
 SOURCES = sorted(p for room in ("mmsearch", "training", "serving", "tests") for p in (CHECKOUT / room).rglob("*.py"))
 PRODUCT = [path for path in SOURCES if "tests" not in path.parts]
-SCHEMAS = {"train": FitSettings, "prepare": PrepareSettings, "refresh": RefreshSettings}
+SCHEMAS = {"train": FitSettings, "prepare": PrepareSettings, "refresh": RefreshSettings, "sft": SftSettings}
 
 
 def name_of(path):

@@ -1,0 +1,1 @@
+"""Fine-tuning a causal language model to pick key sentences: LoRA, and a merged model to serve."""
