@@ -41,6 +41,8 @@ def run(
     typer.echo(f"reused rows\t{summary.num_reused}")
     for modality, count in summary.modalities.items():
         typer.echo(f"{modality}\t{count}")
+    for method, count in summary.key_sentences.items():
+        typer.echo(f"key sentences: {method}\t{count}")
     for reason, count in summary.rejected.items():
         typer.echo(f"rejected: {reason}\t{count}")
     problems = []

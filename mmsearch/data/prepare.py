@@ -8,7 +8,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from mmsearch.data.formats import check_readable
@@ -42,6 +42,7 @@ class Summary:
         num_bad_rows: rows of the table that were put aside.
         rejected: number of rejections by reason.
         modalities: number of videos that have each modality.
+        key_sentences: number of videos by what chose their key sentences.
     """
 
     num_rows: int
@@ -50,6 +51,7 @@ class Summary:
     num_bad_rows: int
     rejected: dict[str, int] = field(default_factory=dict)
     modalities: dict[str, int] = field(default_factory=dict)
+    key_sentences: dict[str, int] = field(default_factory=dict)
 
 
 def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
@@ -142,12 +144,13 @@ class _Job:
             rejected=dict(sorted(Counter(rejection.reason for rejection in rejections).items())),
             modalities=dict(sorted(modalities.items())),
         )
-        counts = {key: value for key, value in asdict(summary).items() if key != "num_reused"}
+        counts = {key: value for key, value in asdict(summary).items() if key not in ("num_reused", "key_sentences")}
         write_bytes(self._out / REJECTED, b"".join(_line(rejection) for rejection in rejections))
         source = {"path": str(table.resolve()), "bytes": table.stat().st_size, "checksum": hash_file(table)}
         manifest = Manifest(self._settings, shards, counts, source)
         if self._settings.sentences is not None:
             manifest = choose_key_sentences(self._out, manifest, self._settings.sentences)
+            summary = replace(summary, key_sentences=manifest.counts["key_sentences"])
         manifest.write(self._out)
         remove_strays(self._out, self._stems)
         return summary

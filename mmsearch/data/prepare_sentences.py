@@ -7,7 +7,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mmsearch.data.key_sentences import SENTENCES, KeySentences, content_key, write_key_sentences
@@ -50,15 +50,43 @@ def choose_key_sentences(folder: Path, manifest: Manifest, settings: SentenceSet
     frequencies = _frequencies(folder, manifest, settings)
     recipe = json.dumps([_VERSION, settings.for_record(), frequencies.fingerprint], sort_keys=True).encode()
     stems = [f"{n:06d}-{hash_bytes(recipe, s.key.encode())[:16]}" for n, s in enumerate(manifest.shards)]
-    files = [_stored(where / f"{stem}.json") for stem in stems]
-    if None in files:
+    results = {n: found for n, stem in enumerate(stems) if (found := _Result.read(where / f"{stem}.json")) is not None}
+    if len(results) < len(stems):
         with KeySentenceExtractor(settings, frequencies) as extractor:
-            files = [
-                file if file is not None else _make(folder, manifest, number, stems[number], extractor)
-                for number, file in enumerate(files)
-            ]
+            for number, stem in enumerate(stems):
+                if number not in results:
+                    results[number] = _make(folder, manifest, number, stem, extractor)
     _remove_strays(where, set(stems))
-    return replace(manifest, sentences=tuple(file for file in files if file is not None))
+    in_order = [results[number] for number in range(len(stems))]
+    methods = sum((Counter(result.methods) for result in in_order), Counter[str]())
+    counts = manifest.counts | {"key_sentences": dict(sorted(methods.items()))}
+    return replace(manifest, counts=counts, sentences=tuple(result.file for result in in_order))
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What a shard came to, as it is recorded beside its file.
+
+    Args:
+        file: the file.
+        methods: number of videos by what chose their sentences.
+        unanswered: number of videos for which the model did not answer.
+    """
+
+    file: Shard
+    methods: dict[str, int]
+    unanswered: int
+
+    @classmethod
+    def read(cls, record: Path) -> _Result | None:
+        """Give that of an earlier run for the same shard and settings; None = there is none, or not a final one."""
+        try:
+            found = read_json(record)
+            file = Shard(**found["file"])
+            whole = (record.parent / file.name).stat().st_size == file.bytes and found["unanswered"] == 0
+            return cls(file, found["methods"], 0) if whole else None
+        except (DataError, OSError, KeyError, TypeError):
+            return None
 
 
 def _frequencies(folder: Path, manifest: Manifest, settings: SentenceSettings) -> DocumentFrequencies:
@@ -81,22 +109,22 @@ def _frequencies(folder: Path, manifest: Manifest, settings: SentenceSettings) -
     return fresh
 
 
-def _make(folder: Path, manifest: Manifest, number: int, stem: str, extractor: KeySentenceExtractor) -> Shard:
+def _make(folder: Path, manifest: Manifest, number: int, stem: str, extractor: KeySentenceExtractor) -> _Result:
     """Choose the sentences of one shard, and write its file; then the record that it is done."""
     shard, where = manifest.shards[number], folder / SENTENCES
     rows: list[KeySentences] = []
-    unanswered = False
+    unanswered = 0
     for group in _spoken(folder, manifest, number):
         chosen = {one.doc_id: one for one in extractor.extract([video for video in group if video.transcript])}
-        unanswered |= any((one.fallback or "").startswith(NO_ANSWER) for one in chosen.values())
+        unanswered += sum((one.fallback or "").startswith(NO_ANSWER) for one in chosen.values())
         rows += [_row(video.doc_id, chosen.get(video.doc_id)) for video in group]
     path = where / f"{stem}.parquet"
     write_key_sentences(path, rows, manifest.settings.row_group_size)
     file = Shard(path.name, len(rows), path.stat().st_size, hash_file(path), content_key(shard.key, rows))
-    if not unanswered:
-        methods = Counter(row.method for row in rows if row.method is not None)
-        write_json(where / f"{stem}.json", {"file": asdict(file), "methods": dict(methods)})
-    return file
+    methods = Counter(row.method for row in rows if row.method is not None)
+    result = _Result(file, dict(methods), unanswered)
+    write_json(where / f"{stem}.json", asdict(result))
+    return result
 
 
 def _row(doc_id: str, chosen: Chosen | None) -> KeySentences:
@@ -112,15 +140,6 @@ def _spoken(folder: Path, manifest: Manifest, number: int) -> Iterator[list[Spok
         for group in range(file.num_row_groups):
             rows = read_texts(file, group, (Modality.TITLE, Modality.ASR), path)
             yield [SpokenVideo(doc_id, texts[0], texts[1] or "") for doc_id, *texts in rows]
-
-
-def _stored(record: Path) -> Shard | None:
-    """Give the file of an earlier run for the same shard and settings; None = there is none."""
-    try:
-        file = Shard(**read_json(record)["file"])
-        return file if (record.parent / file.name).stat().st_size == file.bytes else None
-    except (DataError, OSError, KeyError, TypeError):
-        return None
 
 
 def _remove_strays(where: Path, stems: set[str]) -> None:

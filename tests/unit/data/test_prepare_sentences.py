@@ -41,7 +41,8 @@ def files_of(folder):
 
 
 def test_sentences_are_verbatim_and_in_the_budget(table, tmp_path):
-    prepare(table, tmp_path / "corpus", settings())
+    summary = prepare(table, tmp_path / "corpus", settings())
+    assert summary.key_sentences == {"greedy": 5}
     for video in PreparedCorpus.open(tmp_path / "corpus").read(range(6)):
         if video.doc_id == "silent":
             assert video.key_sentences is None
@@ -96,10 +97,13 @@ def test_what_a_model_did_not_answer_is_asked_again(table, tmp_path, monkeypatch
     monkeypatch.setattr("mmsearch.data.prepare_sentences.KeySentenceExtractor", Unreliable)
     prepare(table, out, settings())
     assert PreparedCorpus.open(out).read([0])[0].key_sentences is not None
-    assert not list((out / SENTENCES).glob("0*.json"))
+    unanswered = [json.loads(path.read_text())["unanswered"] for path in (out / SENTENCES).glob("0*.json")]
+    assert sum(unanswered) == 5
     monkeypatch.undo()
+    before = files_of(out)
     prepare(table, out, settings())
-    assert len(list((out / SENTENCES).glob("0*.json"))) == 2
+    assert all(files_of(out)[name] != before[name] for name in before if name.endswith(".parquet"))
+    assert all(json.loads(path.read_text())["unanswered"] == 0 for path in (out / SENTENCES).glob("0*.json"))
 
 
 def test_a_damaged_record_is_made_again(table, tmp_path):
