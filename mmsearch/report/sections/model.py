@@ -91,4 +91,4 @@ def _by_space(validation: Mapping[str, Curve]) -> dict[str, dict[str, Curve]]:
 
 
 def _tower_colour(tower: str) -> str:
-    return "c4" if tower == "teacher" else "c3"
+    return {"teacher": "c4", "cross": "c1"}.get(tower, "c3")
