@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,14 +16,48 @@ from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepare_video import VideoPreparer
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.demo.lettering import write_slogan
+from mmsearch.errors import ConfigError
 from mmsearch.files import read_json
-from mmsearch.protocols import TextBox, UInt8
+from mmsearch.protocols import Float32, Segment, TextBox, UInt8
 from mmsearch.recognition.ocr import OcrSettings
 from mmsearch.recognition.ocr.by_rapidocr import RapidOcrReader
+from mmsearch.recognition.speech import FasterWhisperSettings
+from mmsearch.recognition.speech.by_faster_whisper import FasterWhisper
 from mmsearch.types import Modality, Video
 
 OFF = PrepareSettings(num_frames=4, image_size=32)
 ON = OFF.model_copy(update={"ocr": OcrSettings(reader="rapidocr", max_frames=2)})
+SPEECH = OFF.model_copy(update={"speech": FasterWhisperSettings(model="/absent/whisper", max_s=0.5)})
+
+
+@pytest.fixture
+def heard(monkeypatch) -> list[int]:
+    """A recogniser in place of the real one: it notes the number of samples of each sound."""
+    heard: list[int] = []
+
+    def transcribe(self: FasterWhisper, sound: Float32) -> list[Segment]:
+        heard.append(len(sound))
+        if len(heard) > 1:
+            raise RuntimeError("tired")
+        return [Segment(0.0, 1.0, "so we begin"), Segment(1.0, 2.0, "so we begin"), Segment(2.0, 3.0, "with salt")]
+
+    monkeypatch.setattr(FasterWhisper, "transcribe", transcribe)
+    return heard
+
+
+@pytest.fixture
+def spoken(tmp_path) -> Video:
+    """A film of one second with a tone."""
+    with av.open(str(tmp_path / "spoken.mkv"), "w") as file:
+        film, track = file.add_stream("mpeg4", rate=10), file.add_stream("aac", rate=16_000, layout="mono")
+        film.width, film.height, film.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(10):
+            file.mux(film.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
+        tone = np.sin(np.arange(16_000, dtype=np.float32) / 6)[None]
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(tone), format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        file.mux([*film.encode(), *track.encode(frame), *track.encode()])
+    return Video("v1", title="t", video=str(tmp_path / "spoken.mkv"))
 
 
 @pytest.fixture
@@ -97,20 +132,58 @@ def test_a_video_that_is_lost_anyhow_is_not_read(video, seen):
     assert seen == []
 
 
+def test_speech_becomes_lines(spoken, heard):
+    prepared = VideoPreparer(SPEECH)(spoken).video
+    assert prepared.texts == {Modality.TITLE: "t", Modality.ASR: "so we begin\nwith salt"}
+    assert heard == [8_000]
+    assert (
+        prepared.hashes[Modality.ASR]
+        == VideoPreparer(OFF)(dataclasses.replace(spoken, asr="so we begin\nwith salt")).video.hashes[Modality.ASR]
+    )
+
+
+def test_a_transcript_of_the_table_wins_and_a_silent_film_says_nothing(spoken, video, heard):
+    assert VideoPreparer(SPEECH)(dataclasses.replace(spoken, asr="given")).video.texts[Modality.ASR] == "given"
+    assert set(VideoPreparer(SPEECH)(video).video.texts) == {Modality.TITLE}
+    assert set(VideoPreparer(SPEECH)(Video("v", title="t")).video.texts) == {Modality.TITLE}
+    assert heard == []
+
+
+def test_a_recogniser_that_fails_costs_the_video_or_the_modality(spoken, heard):
+    VideoPreparer(SPEECH)(spoken)
+    whole = VideoPreparer(SPEECH)(spoken)
+    assert whole.video is None
+    assert [(r.modality, r.reason) for r in whole.rejections] == [("asr", "speech_failed")]
+    part = VideoPreparer(SPEECH.model_copy(update={"on_bad_media": "drop_modality"}))(spoken)
+    assert set(part.video.texts) == {Modality.TITLE}
+    assert part.rejections == whole.rejections
+
+
+def test_a_model_that_is_absent_ends_the_run(spoken, tmp_path):
+    row = {"doc_id": "v1", "title": "t", "video": "spoken.mkv"}
+    (tmp_path / "videos.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(ConfigError, match=r"speech\.model: /absent/whisper: no such folder"):
+        prepare(tmp_path / "videos.jsonl", tmp_path / "corpus", SPEECH.model_copy(update={"num_workers": 1}))
+    assert not (tmp_path / "corpus" / "corpus.json").exists()
+
+
 def test_settings_of_before_have_the_keys_of_before():
     """Recognition that is off leaves no trace in records: corpora of earlier versions are kept and read."""
     record = OFF.for_record()
     assert not {"ocr", "speech"} & set(record)
     assert PrepareSettings(**record) == OFF
     assert PrepareSettings(**ON.for_record()) == ON
+    assert PrepareSettings(**SPEECH.for_record()) == SPEECH
     other = ON.model_copy(update={"ocr": OcrSettings(reader="rapidocr", min_confidence=0.9)})
-    keys = [next(iter(plan_shards([Video("v")], settings))).key for settings in (OFF, ON, other)]
-    assert len(set(keys)) == 3
+    keys = [next(iter(plan_shards([Video("v")], settings))).key for settings in (OFF, ON, other, SPEECH)]
+    assert len(set(keys)) == 4
 
 
 def test_recognition_has_time_and_memory_of_its_own():
     assert (OFF.max_wall_s, OFF.max_memory_bytes) == (OFF.limits.max_wall_s, OFF.limits.max_memory_bytes)
     assert ON.max_wall_s == OFF.limits.max_wall_s + ON.ocr.extra_wall_s
+    both = ON.model_copy(update={"speech": SPEECH.speech})
+    assert both.max_memory_bytes == ON.max_memory_bytes + SPEECH.speech.extra_memory_bytes
     assert ON.max_memory_bytes == OFF.limits.max_memory_bytes + ON.ocr.extra_memory_bytes
 
 

@@ -1,0 +1,63 @@
+"""The words of a sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from mmsearch.errors import ConfigError, MediaError, MissingExtraError
+from mmsearch.protocols import Float32, Segment, Transcriber
+
+_SHORTEST = 1600  # samples: 0.1 s
+_QUIET = 1e-3  # of full scale: -60 dB, the noise of an unused track
+
+
+class SoundText:
+    """Reads sounds by one recogniser; it can be sent to a worker, where the model is loaded.
+
+    Args:
+        transcriber: what recognises speech.
+        max_chars: characters of a transcript that are kept.
+    """
+
+    def __init__(self, transcriber: Transcriber, *, max_chars: int) -> None:
+        self._transcriber, self._max_chars = transcriber, max_chars
+
+    def read(self, sound: Float32) -> str | None:
+        """Give the words of mono sound at 16 kHz, a segment a line; None = nothing is said in it.
+
+        Raises: as `segments`.
+        """
+        lines = "\n".join(segment.text for segment in self.segments(sound))
+        return lines[: self._max_chars].strip() or None
+
+    def segments(self, sound: Float32) -> list[Segment]:
+        """Give what is said, in time order; empty and repeated segments are left out, blanks made one.
+
+        Sound of less than 0.1 s or below -60 dB throughout is silence, and not given to the recogniser (Whisper makes
+        up words in silence).
+
+        Raises:
+            MediaError: `speech_failed`, with what the recogniser said.
+            MissingExtraError: the recogniser's library is not installed.
+            ConfigError: its model cannot be loaded.
+        """
+        if len(sound) < _SHORTEST or float(np.abs(sound).max()) < _QUIET:
+            return []
+        try:
+            return _tidy(self._transcriber.transcribe(sound))
+        except (ConfigError, MissingExtraError, MemoryError):
+            raise
+        except Exception as error:  # whatever the recogniser's libraries raise belongs to this sound alone
+            raise MediaError("speech_failed", f"{type(error).__name__}: {error}") from error
+
+
+def _tidy(segments: Iterable[Segment]) -> list[Segment]:
+    kept: list[Segment] = []
+    for segment in sorted(segments, key=lambda s: (s.start_s, s.end_s)):
+        text = " ".join(segment.text.split())
+        if text and (not kept or text != kept[-1].text):
+            kept.append(replace(segment, text=text))
+    return kept
