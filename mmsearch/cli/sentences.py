@@ -22,7 +22,12 @@ EXAMPLES = """
 `mmsearch sentences extract videos.csv method=select model.base_url=http://127.0.0.1:8000/v1 model.model=qwen`
 """
 
-app = typer.Typer(help="Key sentences of what is said in videos.", no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+
+
+@app.callback()
+def group() -> None:
+    """Key sentences of what is said in videos."""
 
 
 @app.command(epilog=EXAMPLES)

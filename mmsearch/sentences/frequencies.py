@@ -10,7 +10,7 @@ from typing import Literal
 
 from mmsearch.errors import ConfigError, DataError
 from mmsearch.files import hash_bytes, read_json, write_json
-from mmsearch.sentences.terms import Segmenter, resolve_segmenter, terms
+from mmsearch.sentences.terms import Segmenter, resolve_segmenter, terms_of
 
 FORMAT_VERSION = 1
 
@@ -41,7 +41,7 @@ class DocumentFrequencies:
     def add(self, text: str) -> None:
         """Count one document."""
         self.num_documents += 1
-        self.counts.update(set(terms(text, self.segmenter)))
+        self.counts.update(set(terms_of(text, self.segmenter)))
         self._bound()
 
     def merge(self, other: DocumentFrequencies) -> None:

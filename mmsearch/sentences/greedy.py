@@ -12,7 +12,7 @@ from pydantic import Field
 from mmsearch.config import Settings
 from mmsearch.sentences.diverse import Vector, choose_diverse, without_worst
 from mmsearch.sentences.frequencies import DocumentFrequencies
-from mmsearch.sentences.terms import terms
+from mmsearch.sentences.terms import terms_of
 
 #: Sentences with fewer terms count as so long, or scraps would win by their shortness.
 _FEW_TERMS = 8
@@ -22,9 +22,9 @@ class GreedySettings(Settings):
     """The weights of the greedy choice."""
 
     salience: float = Field(0.3, ge=0)
-    """What terms count that the transcript itself repeats, beside those of the title (1 each)."""
+    """What the transcript's most salient term counts, beside 1 for the weightiest of the title."""
     num_salient: int = Field(20, ge=0)
-    """How many terms of the transcript are salient: those with the highest tf-idf that occur twice or more."""
+    """How many terms of the transcript are salient: those of highest tf * idf that occur twice or more."""
     closeness: float = Field(0.5, ge=0)
     """What it adds that different terms of the title stand close together."""
     redundancy: float = Field(0.7, ge=0)
@@ -46,8 +46,8 @@ def weigh(
 ) -> Ranked:
     """Weigh every sentence by the title's terms, their closeness, and the transcript's own terms.
 
-    With u(t) = idf(t) for terms of the title, plus `salience` * idf(t) * tf(t) / max tf for the `num_salient` terms of
-    highest tf * idf, and w the number of terms of sentence s:
+    With u(t) = idf(t) for terms of the title, plus `salience` * (the highest of those) * tf(t) * idf(t) / max tf * idf
+    for the `num_salient` terms of highest tf * idf, and w the number of terms of sentence s:
 
         weight(s)    = sum of u(t) over the different terms t of s / sqrt(max(w, 8))
         closeness(s) = sum of min(u(a), u(b)) / d^2 over neighbouring, different title terms a, b of s, d terms apart
@@ -56,8 +56,8 @@ def weigh(
     The term proximity is that of Rasolofo and Savoy (ECIR 2003). Without a shared or salient term all are 0.
     """
     settings = settings or GreedySettings()
-    words = [terms(sentence, frequencies.segmenter) for sentence in sentences]
-    titled = {term: frequencies.idf(term) for term in terms(title, frequencies.segmenter)}
+    words = [terms_of(sentence, frequencies.segmenter) for sentence in sentences]
+    titled = {term: frequencies.idf(term) for term in terms_of(title, frequencies.segmenter)}
     weights = _term_weights(titled, words, frequencies, settings)
     raw = []
     for found in words:
@@ -96,10 +96,10 @@ def _term_weights(
     counts = Counter(term for found in words for term in found)
     repeated = {term: n * frequencies.idf(term) for term, n in counts.items() if n > 1}
     salient = sorted(repeated, key=lambda term: (-repeated[term], term))[: settings.num_salient]
-    most = max((counts[term] for term in salient), default=1)
+    scale = settings.salience * max(titled.values(), default=1.0) / max(repeated.values(), default=1.0)
     weights = dict(titled)
     for term in salient:
-        weights[term] = weights.get(term, 0.0) + settings.salience * frequencies.idf(term) * counts[term] / most
+        weights[term] = weights.get(term, 0.0) + scale * repeated[term]
     return weights
 
 

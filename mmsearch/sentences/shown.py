@@ -15,8 +15,8 @@ _RULES = re.compile(r"([=#~*_\-—–])\1{2,}")
 
 
 def _table() -> dict[int, str]:
-    """Map brackets and bars, and the full-width and small forms that tokenizers fold to them, to harmless twins."""
-    forms = [*range(0xFE50, 0xFE70), *range(0xFF00, 0xFFF0)]
+    """Map brackets and bars, and the full-width, small and upright forms that tokenizers fold to them, to twins."""
+    forms = [0x1FEF, *range(0xFE30, 0xFE70), *range(0xFF00, 0xFFF0)]
     folded = {code: _LOOKALIKES.get(unicodedata.normalize("NFKC", chr(code))) for code in forms}
     return {ord(char): twin for char, twin in _LOOKALIKES.items()} | {c: twin for c, twin in folded.items() if twin}
 

@@ -29,7 +29,7 @@ def resolve_segmenter(segmenter: Segmenter) -> Literal["jieba", "bigrams"]:
     return segmenter
 
 
-def terms(text: str, segmenter: Segmenter = "auto") -> list[str]:
+def terms_of(text: str, segmenter: Segmenter = "auto") -> list[str]:
     """Give the terms of a text in order, with repetitions.
 
     The text is folded (NFKC, case). Chinese becomes the words of jieba (its dictionary alone, no guessing of unknown

@@ -20,6 +20,7 @@ from mmsearch.files import hash_file
 from mmsearch.sentences.models.protocol import Completion, Likelihood, ModelRefusedError, Prompt
 
 _FORCED = 1000.0
+_LIKELIEST, _ALL = 1000, 10_000_000
 
 
 class GgufModelSettings(Settings):
@@ -51,6 +52,8 @@ class GgufModel:
         self._server = _open(settings, self._key)
         self._address = urlsplit(self._server.listening_address).netloc
         self._lock = threading.Lock()
+        self._plain = self._tokens("a", special=False)[-1]
+        self._partial: set[int] = set()  # tokens that end within a character
 
     def complete(self, prompt: Prompt, *, max_tokens: int, schema: Mapping[str, Any] | None = None) -> Completion:
         """Answer a prompt by the chat template of the file; see `LanguageModel`."""
@@ -70,7 +73,7 @@ class GgufModel:
 
         llama.cpp tells the log-probability (of the raw logits, over the whole vocabulary) of what it samples alone. So
         the text is sampled token by token, each forced by a bias, which those logits do not hold; what stands before
-        is kept in its cache. Costs one pass over the prefix, and one step a token of the text.
+        is kept in its cache. Costs one pass over the prefix, and one or two steps a token of the text.
         """
         with self._lock:
             wanted = self._tokens(text, special=False)
@@ -85,14 +88,30 @@ class GgufModel:
     def _likelihood(self, prefix: list[int], wanted: list[int]) -> Likelihood:
         total, before = 0.0, list(prefix)
         for token in wanted:
-            body = {"prompt": before, "max_tokens": 1, "temperature": 0, "logprobs": 1, "cache_prompt": True}
-            answer = _checked(self._server.handle_completions(body | {"logit_bias": {str(token): _FORCED}}))
-            (sampled,) = answer["choices"][0]["logprobs"]["content"]
-            if sampled["id"] != token:
-                raise ModelRefusedError(f"llama.cpp sampled token {sampled['id']}, though {token} was forced")
-            total += sampled["logprob"]
+            total += self._log_probability(before, token)
             before.append(token)
         return Likelihood(total / len(wanted), len(before))
+
+    def _log_probability(self, before: list[int], token: int) -> float:
+        """Give log p(token | before); of a token that ends within a character llama.cpp tells it in a list alone."""
+        if token not in self._partial:
+            told = self._sample(before, token, 1)
+            if told is not None and told["id"] == token:
+                return float(told["logprob"])
+            self._partial.add(token)
+        for width in (_LIKELIEST, _ALL):
+            told = self._sample(before, self._plain, width)
+            for other in told["top_logprobs"] if told is not None else ():
+                if other["id"] == token:
+                    return float(other["logprob"])
+        raise ModelRefusedError(f"llama.cpp tells no probability of token {token}")
+
+    def _sample(self, before: list[int], forced: int, width: int) -> Any:
+        """Sample one token, forced, and give it with the `width` likeliest; None where llama.cpp holds them back."""
+        body = {"prompt": before, "max_tokens": 1, "temperature": 0, "logprobs": width, "cache_prompt": True}
+        answer = _checked(self._server.handle_completions(body | {"logit_bias": {str(forced): _FORCED}}))
+        told = answer["choices"][0].get("logprobs")
+        return told["content"][0] if told and told.get("content") else None
 
     def _tokens(self, text: str, *, special: bool) -> list[int]:
         """Split a text as the file's tokenizer does: the one thing that its server offers over loopback alone."""
