@@ -1,6 +1,6 @@
 """How well a video is found by its key sentences alone: the transcript cut at the limit, greedy, a language model.
 
-    python tests/benchmark/key_sentences.py --data DIR [--gguf FILE] [--cache FILE] [--max-chars 200] [--videos 615] [--lectures 110]
+    python tests/benchmark/key_sentences.py --data DIR [--gguf FILE] [--cache FILE] [--max-chars 200]
 
 A video is what the method leaves of its transcript, and no more; queries find it by BM25 (Robertson & Zaragoza 2009,
 k1 = 1.2, b = 0.75) over the terms of `mmsearch.sentences`.
