@@ -79,6 +79,12 @@ def with_adapter(base: Any, settings: LoraSettings, seed: int) -> Any:
         raise ConfigError(f"lora.targets: {targets}: {error}") from error
 
 
+def checkpoint_activations(model: Any) -> None:
+    """Let a model compute its activations again in the backward pass instead of keeping them."""
+    with _quiet():
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
 def adapter_weights(model: nn.Module) -> dict[str, Tensor]:
     """Give what is learned, by name: copies on the CPU."""
     return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}

@@ -24,6 +24,7 @@ from training.sft.asking import ExampleMaker
 from training.sft.examples import Example, Order, hash_of
 from training.sft.loop import STAGE, SftLoop
 from training.sft.model import (
+    checkpoint_activations,
     hash_of_folder,
     load_base,
     load_tokenizer,
@@ -102,7 +103,7 @@ def _train(settings: SftSettings, data: _Data, model: Any, tokenizer: Any, run_h
     found = latest_checkpoint(paths.checkpoints, run_hash)
     start = 0 if found is None else found[1].step
     if run.activation_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        checkpoint_activations(model)
     validate = AnswerValidation(
         data.held,
         tokenizer,
