@@ -45,26 +45,35 @@ def ask(
     What is kept in the cache is what the model said of the sentences that it was shown, by a hash of all that it was
     asked. So a changed weight of the greedy choice costs nothing, unless other sentences are shown for it.
     """
-    ranked = weigh(title or "", sentences, frequencies, settings.greedy)
     if settings.method == "select":
-        return _select(model, title, sentences, ranked, settings, cache)
+        candidates = shown_numbers(title, sentences, frequencies, settings)
+        return _select(model, title, sentences, candidates, settings, cache)
     if not shown(title or "", 1):
         return Asked("likelihood", (), "likelihood needs a title, and there is none")
+    ranked = weigh(title or "", sentences, frequencies, settings.greedy)
     return _likelihood(model, title or "", sentences, ranked, settings, cache)
+
+
+def shown_numbers(
+    title: str | None, sentences: Sequence[str], frequencies: DocumentFrequencies, settings: SentenceSettings
+) -> list[int]:
+    """Give the numbers of the sentences that a `select` prompt has room for, ascending: all, or the greedy choice."""
+    wanted = settings.select
+    ranked = weigh(title or "", sentences, frequencies, settings.greedy)
+    costs = [min(len(sentence), wanted.max_shown_chars) + _NUMBERING_CHARS for sentence in sentences]
+    budget, redundancy = wanted.max_prompt_chars, settings.greedy.redundancy
+    return sorted(choose_diverse(ranked.relevance, ranked.vectors, costs, budget, redundancy))
 
 
 def _select(
     model: LanguageModel,
     title: str | None,
     sentences: Sequence[str],
-    ranked: Ranked,
+    candidates: Sequence[int],
     settings: SentenceSettings,
     cache: AnswerCache | None,
 ) -> Asked:
     wanted = settings.select
-    costs = [min(len(sentence), wanted.max_shown_chars) + _NUMBERING_CHARS for sentence in sentences]
-    best = choose_diverse(ranked.relevance, ranked.vectors, costs, wanted.max_prompt_chars, settings.greedy.redundancy)
-    candidates = sorted(best)
     texts = [sentences[number] for number in candidates]
     key = _key(ask_select.PROMPT_VERSION, model.name, title, texts, settings.max_chars, wanted.model_dump_json())
     kept = cache.get(key) if cache else None

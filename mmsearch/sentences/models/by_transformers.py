@@ -58,7 +58,7 @@ class TransformersModel:
     def complete(self, prompt: Prompt, *, max_tokens: int, schema: Mapping[str, Any] | None = None) -> Completion:
         """Answer a prompt, by the chat template where there is one; see `LanguageModel`. The schema is not held."""
         del schema
-        ids = self._prompt_ids(prompt)
+        ids = prompt_ids(self._tokenizer, prompt)
         if len(ids) + max_tokens > self.settings.max_tokens:
             raise ModelRefusedError(f"the prompt of {len(ids)} tokens leaves no room within {self.settings.max_tokens}")
         batch = self._torch.tensor([ids], device=self.settings.device)
@@ -111,16 +111,18 @@ class TransformersModel:
         ids = list(self._tokenizer.encode(prefix))
         return ids or [self._pad()]
 
-    def _prompt_ids(self, prompt: Prompt) -> list[int]:
-        if self._tokenizer.chat_template is None:
-            return list(self._tokenizer.encode(f"{prompt.system}\n\n{prompt.user}\n"))
-        messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
-        text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
-
     def _pad(self) -> int:
         pads = (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id, 0)
         return int(next(pad for pad in pads if pad is not None))
+
+
+def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
+    """Give the tokens of a prompt: by the tokenizer's chat template, or without one, one text behind the other."""
+    if tokenizer.chat_template is None:
+        return list(tokenizer.encode(f"{prompt.system}\n\n{prompt.user}\n"))
+    messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return list(tokenizer.encode(text, add_special_tokens=False))
 
 
 def _hash(folder: Path) -> str:

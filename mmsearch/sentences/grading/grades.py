@@ -1,0 +1,134 @@
+"""Grades on disk: one JSON line each, durable before the grader hears that it is saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mmsearch.errors import DataError, TableError
+from mmsearch.files import fsync_folder, write_bytes
+from mmsearch.sentences.grading.sheet import SIDES, Sheet, Side
+
+#: 0 = says nothing of the video, 1 = says something of it, 2 = says what the video is about.
+GRADES = (0, 1, 2)
+#: An answer of a sheet: doc_id and side.
+Place = tuple[str, Side]
+
+_LONGEST_LINE = 8192
+
+
+class GradeFile:
+    """The grades of a sheet.
+
+    A grade is appended by one write and fsynced, so that a killed process loses none that was saved; of several for
+    an answer the last counts, and null takes a grade back. A half line at the end, as a crash of the machine may leave,
+    is dropped. One process at a time may hold a file open for writing (`mmsearch.files.sole_writer`).
+
+    Args:
+        path: a JSONL file of {"sheet", "doc_id", "side", "grade", "at"}, made by the first grade; those that the page
+            gives for download look the same.
+        sheet: what is graded.
+
+    Raises:
+        TableError: a line is no grade of this sheet.
+    """
+
+    def __init__(self, path: Path, sheet: Sheet) -> None:
+        self.path, self._sheet_id = path, sheet.id
+        self._places: set[Place] = {
+            (item.doc_id, side) for item in sheet.items for side in (SIDES[:1] if item.is_same else SIDES)
+        }
+        self._lock = threading.Lock()
+        self.grades: dict[Place, int] = {}
+        for line, value in _lines(path):
+            self._take(value, line)
+
+    def save(self, doc_id: object, side: object, grade: object) -> None:
+        """Keep a grade; when this returns, it is on the disk.
+
+        Raises:
+            ValueError: there is no such answer or grade; nothing is kept.
+            OSError: it cannot be written; nothing is kept.
+        """
+        place = self._checked(doc_id, side, grade)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        row = {"sheet": self._sheet_id, "doc_id": doc_id, "side": side, "grade": grade, "at": at}
+        with self._lock:
+            _append(self.path, json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            self._set(place, grade)
+
+    def _take(self, value: Any, line: int) -> None:
+        if not isinstance(value, dict) or value.get("sheet") != self._sheet_id:
+            raise TableError(self.path, line, "sheet", "this is no grade of the sheet beside it; move the file away")
+        try:
+            place = self._checked(value.get("doc_id"), value.get("side"), value.get("grade"))
+        except ValueError as error:
+            raise TableError(self.path, line, None, f"{error}; correct or remove the line") from error
+        self._set(place, value["grade"] if "grade" in value else None)
+
+    def _checked(self, doc_id: object, side: object, grade: object) -> Place:
+        place = next((known for known in self._places if known == (doc_id, side)), None)
+        if place is None:
+            raise ValueError("there is no such answer in the sheet")
+        if grade is not None and (type(grade) is not int or grade not in GRADES):
+            raise ValueError("a grade is 0, 1, 2, or null to take it back")
+        return place
+
+    def _set(self, place: Place, grade: object) -> None:
+        if isinstance(grade, int):
+            self.grades[place] = grade
+        else:
+            self.grades.pop(place, None)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Give the lines of the file; half a line at its end is dropped, here and in the file."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data) and not _is_json(data[len(whole) :]):
+        write_bytes(path, whole)
+    elif len(whole) < len(data):
+        whole = data + b"\n"
+        write_bytes(path, whole)
+    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
+        if line.strip():
+            if len(line) > _LONGEST_LINE or not _is_json(line):
+                raise TableError(path, number, None, "this is no line of JSON; correct or remove it")
+            yield number, json.loads(line)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Append a line whole or not at all."""
+    is_new = not path.exists()
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        before = os.fstat(descriptor).st_size
+        try:
+            if os.write(descriptor, line) < len(line):
+                raise OSError("no room for the whole line")
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, before)
+            raise
+    finally:
+        os.close(descriptor)
+    if is_new:
+        fsync_folder(path.parent)
