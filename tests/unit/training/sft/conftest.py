@@ -1,6 +1,7 @@
 """A tiny language model, made here: a random Qwen2 with a tokenizer trained on what it will be asked."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -91,15 +92,15 @@ def tiny_llm(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def tiny_settings(tiny_llm, pairs_file, tmp_path):
-    """Give settings of a short run, with changes as dotted.key=value."""
+@pytest.fixture(scope="session")
+def settings_in(tiny_llm, pairs_file):
+    """Give settings of a short run in a folder, with changes as dotted.key=value."""
     from mmsearch.config import load_settings
     from training.sft.settings import SftSettings
 
-    def make(*changes):
+    def make(folder, *changes):
         given = [
-            f"run.dir={tmp_path / 'run'}",
+            f"run.dir={folder}",
             "run.num_threads=1",
             "run.validate_every=2",
             "run.save_every=2",
@@ -120,6 +121,12 @@ def tiny_settings(tiny_llm, pairs_file, tmp_path):
         return load_settings(SftSettings, None, [*given, *changes])
 
     return make
+
+
+@pytest.fixture
+def tiny_settings(settings_in, tmp_path):
+    """Give settings of a short run, with changes as dotted.key=value."""
+    return partial(settings_in, tmp_path / "run")
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import json
-import math
 
 import pytest
 import torch
@@ -8,7 +7,6 @@ from safetensors.torch import load_file
 from mmsearch.config import load_settings
 from mmsearch.errors import ConfigError, CorruptIndexError, DataError, MissingExtraError
 from mmsearch.sentences import DocumentFrequencies, KeySentenceExtractor, SentenceSettings, SpokenVideo
-from mmsearch.sentences.models import TransformersModelSettings
 from training.sft.loop import SftLoop
 from training.sft.model import adapter_weights, load_base, put_adapter, save_adapter, save_merged, with_adapter
 from training.sft.run import sft
@@ -54,22 +52,40 @@ def killed_at(monkeypatch):
     return at
 
 
-def test_a_few_pairs_are_learned(tiny_settings, tmp_path):
-    settings = tiny_settings("steps=40", "run.validate_every=20", "run.save_every=100", "batch_size=8", "chunk_size=8")
-    run = sft(settings)
-    lines = read_metrics(run / "metrics.jsonl")
+@pytest.fixture(scope="module")
+def learned_run(settings_in, pairs_file, tmp_path_factory):
+    """A run that learned all pairs by heart, and was validated on the same."""
+    changes = ["steps=30", "batch_size=8", "chunk_size=8", "run.validate_every=15", "run.save_every=100"]
+    strong = ["lora={rank: 16, alpha: 64, dropout: 0}", f"data.val_pairs={pairs_file}", "run.decoded=4"]
+    return sft(settings_in(tmp_path_factory.mktemp("learned") / "run", *changes, *strong))
+
+
+def test_a_few_pairs_are_learned(learned_run):
+    lines = read_metrics(learned_run / "metrics.jsonl")
     losses = [line["loss"] for line in lines if line["kind"] == "train"]
-    assert len(losses) == 40
-    assert sum(losses[-5:]) < 0.3 * sum(losses[:5])
-    before, *_, after = [line for line in lines if line["kind"] == "validation"]
-    assert before["total_steps"] == 0
-    assert after["loss"] < 0.5 * before["loss"]
-    assert after["valid"] == 1.0  # JSON of one number, of sentences that were shown
-    assert set(after) >= {"loss", "valid", "exact", "jaccard"}
-    figures = json.loads((run / "fingerprints.json").read_text(encoding="utf-8"))["figures"]
-    best = min((line for line in lines if line["kind"] == "validation"), key=lambda line: line["loss"])
-    assert figures == {name: best[name] for name in ("loss", "valid", "exact", "jaccard")}
-    assert load_settings(SftSettings, run / "config.yaml") == settings
+    assert len(losses) == 30
+    assert sum(losses[-5:]) < 0.1 * sum(losses[:5])
+    before, middle, after = [line for line in lines if line["kind"] == "validation"]
+    assert [before["total_steps"], middle["total_steps"], after["total_steps"]] == [0, 15, 30]
+    assert before["loss"] > middle["loss"] > after["loss"]
+    assert before["valid"] == 0.0
+    assert after["valid"] == 1.0  # JSON of numbers of sentences that were shown
+    assert 0 <= after["exact"] <= after["jaccard"] <= 1
+    figures = json.loads((learned_run / "fingerprints.json").read_text(encoding="utf-8"))["figures"]
+    assert figures == {name: after[name] for name in ("loss", "valid", "exact", "jaccard")}
+    assert load_settings(SftSettings, learned_run / "config.yaml").run.dir == learned_run
+
+
+def test_extraction_uses_what_was_learned(learned_run, sentence_settings, pairs_file):
+    select = {"method": "select", "model": {"type": "transformers", "source": str(learned_run / "merged")}}
+    settings = SentenceSettings.model_validate(sentence_settings.model_dump() | select)
+    rows = [json.loads(line) for line in pairs_file.read_text(encoding="utf-8").splitlines()]
+    frequencies = DocumentFrequencies.of((row["transcript"] for row in rows), "bigrams")
+    videos = [SpokenVideo(row["doc_id"], row["title"], row["transcript"]) for row in rows[:4]]
+    with KeySentenceExtractor(settings, frequencies) as extractor:
+        found = list(extractor.extract(videos))
+    assert [(one.method, one.fallback) for one in found] == [("select", None)] * 4
+    assert all(one.sentences for one in found)
 
 
 def test_going_on_equals_running_through(tiny_settings, tmp_path, killed_at):
@@ -152,7 +168,7 @@ def test_the_merged_model_is_the_adapted_one(adapted, tiny_llm, tmp_path):
     assert not torch.allclose(wanted, logits(base_of(tiny_llm)), atol=0.1)
     save_adapter(tmp_path / "adapter", model)
     save_merged(tmp_path / "merged", model, tokenizer)
-    torch.testing.assert_close(logits(base_of(tmp_path / "merged")), wanted, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(logits(base_of(tmp_path / "merged")), wanted, atol=1e-4, rtol=1e-4)
     names = {path.name for path in (tmp_path / "merged").iterdir()}
     assert names >= {
         "config.json",
@@ -184,21 +200,6 @@ def test_an_adapter_of_another_shape_is_refused(tiny_llm):
         put_adapter(model, adapter_weights(with_adapter(base_of(tiny_llm), LoraSettings(rank=2), seed=1)))
 
 
-def test_extraction_uses_what_was_learned(tiny_settings, pairs_file):
-    settings = tiny_settings("steps=30", "run.validate_every=30", "run.save_every=30", "batch_size=8", "chunk_size=8")
-    merged = sft(settings) / "merged"
-    select = settings.sentences.model_copy(
-        update={"method": "select", "model": TransformersModelSettings(source=str(merged))}
-    )
-    rows = [json.loads(line) for line in pairs_file.read_text(encoding="utf-8").splitlines()]
-    frequencies = DocumentFrequencies.of((row["transcript"] for row in rows), "bigrams")
-    videos = [SpokenVideo(row["doc_id"], row["title"], row["transcript"]) for row in rows[:4]]
-    with KeySentenceExtractor(SentenceSettings.model_validate(select.model_dump()), frequencies) as extractor:
-        found = list(extractor.extract(videos))
-    assert [one.method for one in found] == ["select"] * 4
-    assert [one.fallback for one in found] == [None] * 4
-
-
 def test_patience_ends_a_run(tiny_settings):
     settings = tiny_settings("steps=30", "optim.lr=30", "run.validate_every=1", "patience=2", "run.decoded=0")
     lines = read_metrics(sft(settings) / "metrics.jsonl")
@@ -214,7 +215,6 @@ def test_a_gradient_that_is_no_number_names_the_pairs(tiny_settings):
         DataError, match=r"step \d+: the loss or its gradient is not finite; the batch begins with d\d+"
     ):
         sft(tiny_settings("steps=30", "optim.lr=1e30", "optim.clip_norm=1e30", "data.val_share=0"))
-    assert math.isfinite(1.0)
 
 
 @pytest.mark.parametrize(
