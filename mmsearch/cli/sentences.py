@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmsearch.cli import sentences_grade
+
 if TYPE_CHECKING:
     from mmsearch.sentences import KeySentences, SpokenVideo
 
@@ -28,6 +30,9 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 @app.callback()
 def group() -> None:
     """Key sentences of what is said in videos."""
+
+
+app.command(epilog=sentences_grade.EXAMPLES)(sentences_grade.grade)
 
 
 @app.command(epilog=EXAMPLES)

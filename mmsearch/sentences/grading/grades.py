@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,45 +45,45 @@ class GradeFile:
         }
         self._lock = threading.Lock()
         self.grades: dict[Place, int] = {}
-        for line, value in _lines(path):
-            self._take(value, line)
+        for number, row in _lines(path):
+            try:
+                self._set(*self._checked(row))
+            except ValueError as error:
+                raise TableError(path, number, None, f"{error}; correct or remove the line") from error
 
-    def save(self, doc_id: object, side: object, grade: object) -> None:
+    def save(self, row: Mapping[str, Any]) -> None:
         """Keep a grade; when this returns, it is on the disk.
 
+        Args:
+            row: `sheet`, `doc_id`, `side` and `grade`.
+
         Raises:
-            ValueError: there is no such answer or grade; nothing is kept.
+            ValueError: there is no such sheet, answer or grade; nothing is kept.
             OSError: it cannot be written; nothing is kept.
         """
-        place = self._checked(doc_id, side, grade)
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        row = {"sheet": self._sheet_id, "doc_id": doc_id, "side": side, "grade": grade, "at": at}
+        place, grade = self._checked(row)
+        kept = {"sheet": self._sheet_id, "doc_id": place[0], "side": place[1], "grade": grade}
+        line = json.dumps(kept | {"at": datetime.now(UTC).isoformat(timespec="seconds")}, ensure_ascii=False)
         with self._lock:
-            _append(self.path, json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            _append(self.path, line.encode() + b"\n")
             self._set(place, grade)
 
-    def _take(self, value: Any, line: int) -> None:
-        if not isinstance(value, dict) or value.get("sheet") != self._sheet_id:
-            raise TableError(self.path, line, "sheet", "this is no grade of the sheet beside it; move the file away")
-        try:
-            place = self._checked(value.get("doc_id"), value.get("side"), value.get("grade"))
-        except ValueError as error:
-            raise TableError(self.path, line, None, f"{error}; correct or remove the line") from error
-        self._set(place, value["grade"] if "grade" in value else None)
-
-    def _checked(self, doc_id: object, side: object, grade: object) -> Place:
-        place = next((known for known in self._places if known == (doc_id, side)), None)
+    def _checked(self, row: Any) -> tuple[Place, int | None]:
+        if not isinstance(row, Mapping) or row.get("sheet") != self._sheet_id:
+            raise ValueError("this is no grade of this sheet")
+        wanted, grade = (row.get("doc_id"), row.get("side")), row.get("grade", "none")
+        place = next((known for known in self._places if known == wanted), None)
         if place is None:
             raise ValueError("there is no such answer in the sheet")
         if grade is not None and (type(grade) is not int or grade not in GRADES):
             raise ValueError("a grade is 0, 1, 2, or null to take it back")
-        return place
+        return place, grade
 
-    def _set(self, place: Place, grade: object) -> None:
-        if isinstance(grade, int):
-            self.grades[place] = grade
-        else:
+    def _set(self, place: Place, grade: int | None) -> None:
+        if grade is None:
             self.grades.pop(place, None)
+        else:
+            self.grades[place] = grade
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:

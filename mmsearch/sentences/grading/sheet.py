@@ -78,7 +78,8 @@ class Sheet:
     @property
     def all_methods(self) -> tuple[str, ...]:
         """Give the names of the graded methods and of those that the proxy alone measures."""
-        return tuple(self.items[0].answers) if self.items else self.methods
+        known = self.items[0].answers if self.items else ()
+        return (*self.methods, *sorted(name for name in known if name not in self.methods))
 
 
 def make_sheet(
@@ -109,9 +110,7 @@ def make_sheet(
         transcript = video.transcript[:_SHOWN_TRANSCRIPT]
         hidden = len(video.transcript) - len(transcript)
         given = {name: found[number] for name, found in answers.items()}
-        item = Item(
-            video.doc_id, video.title or "", language_of(video.transcript), transcript, hidden, order, given
-        )
+        item = Item(video.doc_id, video.title or "", language_of(video.transcript), transcript, hidden, order, given)
         items.append(item)
     items.sort(key=lambda item: _draw(seed, "videos", item.doc_id))
     return Sheet(methods, tuple(items), made_from, counts)
@@ -119,7 +118,7 @@ def make_sheet(
 
 def save_sheet(sheet: Sheet, path: Path) -> None:
     """Write a sheet as JSON, atomically."""
-    value = {"format_version": FORMAT_VERSION, "id": sheet.id} | asdict(sheet)
+    value: dict[str, Any] = {"format_version": FORMAT_VERSION, "id": sheet.id} | asdict(sheet)
     for item in value["items"]:
         for answer in item["answers"].values():
             answer["proxy"] = {k: None if math.isnan(v) else v for k, v in answer["proxy"].items()}
