@@ -6,6 +6,8 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+#: So many of the most relevant sentences are looked at: it bounds the cost of a transcript that is made to cost much.
+MAX_COMPARED = 1000
 #: Term -> weight, of one sentence.
 Vector = Mapping[str, float]
 
@@ -32,15 +34,17 @@ def choose_diverse(
         redundancy: how much likeness costs; 0 = relevance alone.
         most: bound on the number of chosen sentences.
 
-    Cost: (chosen sentences) x (sentences), and likeness only for pairs that share a term.
+    Cost: (chosen sentences) x (sentences, the `MAX_COMPARED` most relevant at most), and likeness only for pairs that
+    share a term.
     """
-    norms = [math.sqrt(sum(weight * weight for weight in vector.values())) for vector in vectors]
+    able = (number for number, value in enumerate(relevance) if value > -math.inf and lengths[number] <= budget)
+    left = set(sorted(able, key=lambda i: (-relevance[i], i))[:MAX_COMPARED])
+    norms = {i: math.sqrt(sum(weight * weight for weight in vectors[i].values())) for i in left}
     holders: defaultdict[str, list[int]] = defaultdict(list)
-    for number, vector in enumerate(vectors):
-        for term in vector:
+    for number in left:
+        for term in vectors[number]:
             holders[term].append(number)
-    likeness = [0.0] * len(relevance)
-    left = {number for number, value in enumerate(relevance) if value > -math.inf}
+    likeness = dict.fromkeys(left, 0.0)
     chosen: list[int] = []
     while left and (most is None or len(chosen) < most):
         room = budget - (1 if chosen else 0)
@@ -64,7 +68,7 @@ def without_worst(relevance: Sequence[float], least: float) -> list[float]:
 
 
 def _likeness(
-    chosen: int, vectors: Sequence[Vector], norms: Sequence[float], holders: Mapping[str, list[int]]
+    chosen: int, vectors: Sequence[Vector], norms: Mapping[int, float], holders: Mapping[str, list[int]]
 ) -> dict[int, float]:
     """Give the cosine of one sentence with all that share a term with it."""
     products: defaultdict[int, float] = defaultdict(float)

@@ -24,7 +24,7 @@ class GreedySettings(Settings):
     salience: float = Field(0.3, ge=0)
     """What the transcript's most salient term counts, beside 1 for the weightiest of the title."""
     num_salient: int = Field(20, ge=0)
-    """How many terms of the transcript are salient: those of highest tf * idf that occur twice or more."""
+    """How many terms of the transcript are salient: of highest tf * idf, in two sentences or more."""
     closeness: float = Field(0.5, ge=0)
     """What it adds that different terms of the title stand close together."""
     redundancy: float = Field(0.7, ge=0)
@@ -47,7 +47,7 @@ def weigh(
     """Weigh every sentence by the title's terms, their closeness, and the transcript's own terms.
 
     With u(t) = idf(t) for terms of the title, plus `salience` * (the highest of those) * tf(t) * idf(t) / max tf * idf
-    for the `num_salient` terms of highest tf * idf, and w the number of terms of sentence s:
+    for the `num_salient` terms of highest tf * idf (tf counts different sentences), and w the terms of sentence s:
 
         weight(s)    = sum of u(t) over the different terms t of s / sqrt(max(w, 8))
         closeness(s) = sum of min(u(a), u(b)) / d^2 over neighbouring, different title terms a, b of s, d terms apart
@@ -93,7 +93,8 @@ def _term_weights(
     frequencies: DocumentFrequencies,
     settings: GreedySettings,
 ) -> dict[str, float]:
-    counts = Counter(term for found in words for term in found)
+    different = {tuple(found) for found in words}  # speech recognition gone astray repeats a sentence many times
+    counts = Counter(term for found in different for term in set(found))
     repeated = {term: n * frequencies.idf(term) for term, n in counts.items() if n > 1}
     salient = sorted(repeated, key=lambda term: (-repeated[term], term))[: settings.num_salient]
     scale = settings.salience * max(titled.values(), default=1.0) / max(repeated.values(), default=1.0)
