@@ -5,6 +5,9 @@ RUN    := runs/demo
 BIN    := $(VENV)/bin
 # the environment is made anew from these files whenever one of them changes
 READY  := $(VENV)/.ready
+# a GGUF file of a small language model, to choose the demo's key sentences instead of terms: make demo LLM=model.gguf
+LLM    ?=
+CHOOSE := $(if $(LLM),sentences.method=likelihood sentences.model.type=gguf sentences.model.path=$(LLM))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit lint format bench clean
@@ -20,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## make a small world of videos, prepare, train, refresh, evaluate, search (a few minutes)
 	$(BIN)/mmsearch demo --out $(RUN)/world
-	$(BIN)/mmsearch prepare $(RUN)/world/videos.jsonl --out $(RUN)/corpus configs/prepare/demo.yaml
+	$(BIN)/mmsearch prepare $(RUN)/world/videos.jsonl --out $(RUN)/corpus configs/prepare/demo.yaml $(CHOOSE)
 	$(BIN)/python -m training fit configs/train/demo.yaml
 	$(BIN)/python -m serving refresh --model $(RUN)/model --corpus $(RUN)/corpus --index $(RUN)/index configs/refresh/demo.yaml
 	$(BIN)/python -m training diagnose $(RUN)/model --corpus $(RUN)/corpus --judgments $(RUN)/world/judgments_test.jsonl

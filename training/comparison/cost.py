@@ -16,6 +16,7 @@ from torch import nn
 from mmsearch.models.checkpoint import load_model
 from mmsearch.models.inputs import InputMaker
 from mmsearch.protocols import PreparedVideo
+from training.comparison.measures import Ruler
 
 _VIDEOS, _ROUNDS = 64, 15
 _BYTES = 2  # float16
@@ -41,18 +42,16 @@ class Cost:
 
 
 @torch.inference_mode()
-def costs(runs: Mapping[str, Path], space: str, videos: Sequence[PreparedVideo]) -> dict[str, Cost]:
-    """Measure models of finished runs by their names, on the same videos.
+def costs(runs: Mapping[str, tuple[Path, Ruler]]) -> dict[str, Cost]:
+    """Measure models of finished runs by their names, on the first 64 judged videos.
 
     Every round times every model once, the next round begins with another one: what else the machine does meanwhile
     falls on all of them alike.
 
     Args:
-        runs: folders of the models.
-        space: a fused space.
-        videos: what is embedded; at most 64 are.
+        runs: folders of the models, and what measures them.
     """
-    models = {name: _Timed(run, space, videos[:_VIDEOS]) for name, run in runs.items()}
+    models = {name: _Timed(run, ruler.space, ruler.videos[:_VIDEOS]) for name, (run, ruler) in runs.items()}
     with _one_thread():
         for number in range(_ROUNDS):
             turn = number % max(len(models), 1)

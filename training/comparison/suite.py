@@ -106,7 +106,8 @@ def compare_tables(
     with sole_writer(folder):
         runs = list({run.folder: run for table in plan.values() for own in table.values() for run in own}.values())
         failures = run_all(runs, config, overrides, jobs=jobs)
-        tables = _measure(plan, {failure.run.folder for failure in failures}, settings, base)
+        rulers = _Rulers(config, overrides, settings)
+        tables = _measure(plan, {failure.run.folder for failure in failures}, rulers)
         if not tables:
             raise DataError(f"{folder}: no run ended well; their logs stand there")
         suite = Suite(folder, tables, settings, failures, len(runs))
@@ -145,26 +146,44 @@ def _resolved(config: Path, overrides: Sequence[str], named: str) -> str:
     return json.dumps(settings.model_dump(mode="json", exclude={"compare"}), sort_keys=True)
 
 
-def _measure(plan: Plan, failed: set[Path], settings: CompareSettings, base: FitSettings) -> list[Table]:
-    ended = [r.folder for own in plan.values() for runs in own.values() for r in runs if r.folder not in failed]
-    if not ended:
-        return []
-    data = base.data
-    corpus = PreparedCorpus.open(ended[0] / "corpus" if data.corpus is None else data.path(data.corpus))
-    ruler = Ruler(corpus, data.path(settings.judgments), data.aspect, settings.space, settings.missing)
+class _Rulers:
+    """What measures runs: one ruler for each corpus, for a variant may learn from another one.
+
+    Args:
+        config: settings of the run.
+        overrides: of all runs.
+        settings: of the comparison.
+    """
+
+    def __init__(self, config: Path, overrides: Sequence[str], settings: CompareSettings) -> None:
+        self._config, self._overrides, self._settings = config, overrides, settings
+        self._known: dict[Path, Ruler] = {}
+
+    def of(self, run: Run) -> Ruler:
+        """Give the ruler for a run that has ended."""
+        data = load_settings(FitSettings, self._config, [*self._overrides, *run.variant.overrides]).data
+        folder = run.folder / "corpus" if data.corpus is None else data.path(data.corpus)
+        if folder not in self._known:
+            told = self._settings
+            judgments = data.path(told.judgments)
+            corpus = PreparedCorpus.open(folder)
+            self._known[folder] = Ruler(corpus, judgments, data.aspect, told.space, told.missing)
+        return self._known[folder]
+
+
+def _measure(plan: Plan, failed: set[Path], rulers: _Rulers) -> list[Table]:
     outcomes: dict[Path, Outcome] = {}
     tables = []
     for name, variants in plan.items():
-        whole = {label: [r for r in runs if r.folder in ended] for label, runs in variants.items()}
+        whole = {label: [r for r in runs if r.folder not in failed] for label, runs in variants.items()}
         whole = {label: runs for label, runs in whole.items() if runs}
-        if not whole:
-            continue
         for run in (run for runs in whole.values() for run in runs if run.folder not in outcomes):
-            outcomes[run.folder] = _outcome(run, ruler)
+            outcomes[run.folder] = _outcome(run, rulers.of(run))
             _log.info("%s, seed %d: measured", run.variant.label, run.seed)
-        measured = {label: {run.seed: outcomes[run.folder] for run in runs} for label, runs in whole.items()}
-        prices = costs({label: runs[0].folder for label, runs in whole.items()}, settings.space, ruler.videos)
-        tables.append(Table(name, measured, prices))
+        if whole:
+            measured = {label: {run.seed: outcomes[run.folder] for run in runs} for label, runs in whole.items()}
+            prices = costs({label: (runs[0].folder, rulers.of(runs[0])) for label, runs in whole.items()})
+            tables.append(Table(name, measured, prices))
     return tables
 
 
