@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from mmsearch.metrics import Statistic
+    from mmsearch.metrics import Interval, Statistic
     from mmsearch.sentences.grading import Item, Sheet, Side
 
 #: What the proxy measures, the one number first.
 MEASURES = ("score", "held_out", "coverage", "redundancy", "fluency")
+#: Of fewer videos a bootstrap tells nothing: it would call them certain.
+_LEAST_VIDEOS = 5
 _Z95 = 1.959964
 
 
@@ -25,7 +27,7 @@ def summarise(sheet: Sheet, grades: Mapping[tuple[str, Side], int], *, seed: int
     method minus the second, with a bootstrap interval over videos and the p-value of Fisher's randomisation test.
     `proxy` is over all videos of the sheet, p-values corrected for the number of measures (Holm). `trust` tells how
     the proxy goes with people, over graded answers: Spearman's rank correlation, and of the videos on which people
-    prefer one answer, the share on which the proxy prefers the same.
+    prefer one answer, the share on which the proxy prefers the same; it prefers neither for half a video each.
 
     Args:
         sheet: what was graded.
@@ -111,10 +113,10 @@ def _trust(graded: list[tuple[Item, dict[str, int]]], seed: int) -> dict[str, An
         for item, found in preferring:
             best, worst = sorted(found, key=lambda name: -found[name])
             gap = sign * (_of(item, best, measure) - _of(item, worst, measure))
-            agreed.append(math.nan if math.isnan(gap) else 0.5 + 0.5 * float(np.sign(gap)))
+            agreed += [] if math.isnan(gap) else [0.5 + 0.5 * float(np.sign(gap))]
         told[measure] = {
             "spearman": _spearman(graded, measure, seed),
-            "same_preference": _estimate(np.array(agreed, dtype=np.float64), seed),
+            "same_preference": _share(sum(agreed), len(agreed)),
         }
     return told
 
@@ -167,7 +169,7 @@ def _of(item: Item, name: str, measure: str) -> float:
     return float(getattr(item.answers[name].proxy, measure))
 
 
-def _share(count: int, total: int) -> dict[str, Any]:
+def _share(count: float, total: int) -> dict[str, Any]:
     if not total:
         return {"value": None, "low": None, "high": None, "num": 0}
     share, spread = count / total, _Z95 * _Z95 / total
@@ -187,7 +189,7 @@ def _told(statistic: Statistic, seed: int) -> dict[str, Any]:
 
     (interval,) = bootstrap_intervals([statistic], seed=seed)
     value = statistic.value if statistic.num_queries else math.nan
-    return _finite({"value": value, "low": interval.low, "high": interval.high}) | {"num": statistic.num_queries}
+    return _interval(value, interval, statistic) | {"num": statistic.num_queries}
 
 
 def _difference(a: np.ndarray, b: np.ndarray, seed: int) -> dict[str, Any]:
@@ -199,10 +201,12 @@ def _difference(a: np.ndarray, b: np.ndarray, seed: int) -> dict[str, Any]:
         return {"value": None, "low": None, "high": None, "p_value": None}
     found = paired_bootstrap(one, other, seed=seed)
     p_value = randomisation_test(one, other, seed=seed)
-    return _finite(
-        {"value": found.difference, "low": found.interval.low, "high": found.interval.high, "p_value": p_value}
-    )
+    return _interval(found.difference, found.interval, one) | {"p_value": p_value}
 
 
-def _finite(values: Mapping[str, float]) -> dict[str, Any]:
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+def _interval(value: float, interval: Interval, statistic: Statistic) -> dict[str, Any]:
+    is_told = int(statistic.counts.any(axis=1).sum()) >= _LEAST_VIDEOS
+    told = {"value": value} | ({"low": interval.low, "high": interval.high} if is_told else {})
+    return {
+        name: found if math.isfinite(found := told.get(name, math.nan)) else None for name in ("value", "low", "high")
+    }

@@ -1,6 +1,12 @@
 """A small index, corpus and run folder whose every text is hostile, and a browser."""
 
+import contextlib
+import http.client
 import json
+import shutil
+import socket
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +19,18 @@ from mmsearch.protocols import Embedded
 from mmsearch.text import Tokenizer
 from mmsearch.types import Space
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--disable-sync",
+    "--no-first-run",
+]
 ATTACK = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><svg onload=alert(1)>"
 QUERIES = (
     f"red panda {ATTACK}",
@@ -147,3 +165,87 @@ def other_index(hostile, tmp_path_factory):
     out = tmp_path_factory.mktemp("other") / "index"
     write_index(out, hostile / "tower", doc_ids[3:], "c", ("perception", "content"), seed=8)
     return out
+
+
+class Browser:
+    """A WebDriver session: Chromium through chromedriver, WebDriver and the DevTools protocol over HTTP."""
+
+    def __init__(self, port, profile):
+        self._port, self._session = port, ""
+        options = {"binary": CHROMIUM, "args": [*ARGUMENTS, f"--user-data-dir={profile}"]}
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}}
+        made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self._session = f"/session/{made['sessionId']}"
+
+    def _call(self, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, self._session + path, json.dumps(body) if body is not None else None)
+            answer = json.loads(connection.getresponse().read())["value"]
+        assert not (isinstance(answer, dict) and "error" in answer), answer
+        return answer
+
+    def open(self, page, size=(1200, 900), **features):
+        """Open a file or an address in a window of a size; a narrow one is a phone's."""
+        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 600}
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics)
+        media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.devtools("Emulation.setEmulatedMedia", {"features": media})
+        self.logs("performance")
+        self.logs("browser")
+        self._call("POST", "/url", {"url": page if isinstance(page, str) else page.as_uri()})
+
+    def press(self, *keys):
+        """Press and release keys of a keyboard, one after another."""
+        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
+
+    def run(self, script):
+        return self._call("POST", "/execute/sync", {"script": script, "args": []})
+
+    def devtools(self, name, params=None):
+        return self._call("POST", "/goog/cdp/execute", {"cmd": name, "params": params or {}})
+
+    def logs(self, kind):
+        return self._call("POST", "/se/log", {"type": kind})
+
+    def requests(self):
+        """Give the addresses that were asked for, and those of them that the policy refused."""
+        events = [json.loads(entry["message"])["message"] for entry in self.logs("performance")]
+        asked, refused = {}, []
+        for event in events:
+            told = event["params"]
+            if event["method"] == "Network.requestWillBeSent" and not told["request"]["url"].startswith("data:"):
+                asked[told["requestId"]] = told["request"]["url"]
+            if event["method"] == "Network.loadingFailed" and told.get("blockedReason") == "csp":
+                refused.append(asked[told["requestId"]])
+        return list(asked.values()), refused
+
+    def close(self):
+        self._call("DELETE", "")
+
+
+def wait_for(port):
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    pytest.fail("chromedriver does not answer")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("no browser: install the packages chromium and chromium-driver to run these tests")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with subprocess.Popen([DRIVER, f"--port={port}", "--silent"], stdout=subprocess.DEVNULL) as driver:
+        try:
+            wait_for(port)
+            session = Browser(port, tmp_path_factory.mktemp("profile"))
+            yield session
+            session.close()
+        finally:
+            driver.terminate()

@@ -5,14 +5,7 @@ library is needed here. Without the two programs the tests skip. `MMSEARCH_SCREE
 """
 
 import base64
-import contextlib
-import http.client
-import json
 import os
-import shutil
-import socket
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -20,97 +13,7 @@ from typer.testing import CliRunner
 
 from mmsearch.cli.main import app
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",
-    "--disable-sync",
-    "--no-first-run",
-]
-DESKTOP, PHONE = (1200, 900), (375, 812)
-
-
-class Browser:
-    """A WebDriver session."""
-
-    def __init__(self, port, profile):
-        self._port, self._session = port, ""
-        options = {"binary": CHROMIUM, "args": [*ARGUMENTS, f"--user-data-dir={profile}"]}
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}}
-        made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-        self._session = f"/session/{made['sessionId']}"
-
-    def _call(self, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
-        with contextlib.closing(connection):
-            connection.request(method, self._session + path, json.dumps(body) if body is not None else None)
-            answer = json.loads(connection.getresponse().read())["value"]
-        assert not (isinstance(answer, dict) and "error" in answer), answer
-        return answer
-
-    def open(self, path, size=DESKTOP, **features):
-        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size is PHONE}
-        self.devtools("Emulation.setDeviceMetricsOverride", metrics)
-        media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
-        self.devtools("Emulation.setEmulatedMedia", {"features": media})
-        self.logs("performance")
-        self.logs("browser")
-        self._call("POST", "/url", {"url": path.as_uri()})
-
-    def run(self, script):
-        return self._call("POST", "/execute/sync", {"script": script, "args": []})
-
-    def devtools(self, name, params=None):
-        return self._call("POST", "/goog/cdp/execute", {"cmd": name, "params": params or {}})
-
-    def logs(self, kind):
-        return self._call("POST", "/se/log", {"type": kind})
-
-    def requests(self):
-        """Give the addresses that were asked for, and those of them that the policy refused."""
-        events = [json.loads(entry["message"])["message"] for entry in self.logs("performance")]
-        asked, refused = {}, []
-        for event in events:
-            told = event["params"]
-            if event["method"] == "Network.requestWillBeSent" and not told["request"]["url"].startswith("data:"):
-                asked[told["requestId"]] = told["request"]["url"]
-            if event["method"] == "Network.loadingFailed" and told.get("blockedReason") == "csp":
-                refused.append(asked[told["requestId"]])
-        return list(asked.values()), refused
-
-    def close(self):
-        self._call("DELETE", "")
-
-
-def wait_for(port):
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.05)
-    pytest.fail("chromedriver does not answer")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("no browser: install the packages chromium and chromium-driver to run these tests")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with subprocess.Popen([DRIVER, f"--port={port}", "--silent"], stdout=subprocess.DEVNULL) as driver:
-        try:
-            wait_for(port)
-            session = Browser(port, tmp_path_factory.mktemp("profile"))
-            yield session
-            session.close()
-        finally:
-            driver.terminate()
+PHONE = (375, 812)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 "use strict"
 const SIDES = ["first", "second"]
 const NAMES = ["bad", "fair", "good"]
+const WIDE_PX = 700
 const RETRY_MS = 1500
 const at = id => document.getElementById(id)
 const sheet = JSON.parse(at("sheet").textContent)
@@ -199,6 +200,7 @@ function choose(side, moves = true) {
 }
 
 function rate(side, grade) {
+  if (grade !== null && !done()) at("help").open = false
   save({ sheet: sheet.id, doc_id: sheet.items[current].doc_id, side: SIDES[side], grade })
   if (grade === null) update()
   else if (side + 1 < sidesOf(current).length) {
@@ -234,5 +236,6 @@ async function start() {
   } else shelved().forEach(put)
   const open = sheet.items.findIndex((_, n) => !isGraded(n))
   show(open < 0 ? sheet.items.length : open)
+  at("help").open = !done() && innerWidth > WIDE_PX
 }
 start()
