@@ -132,27 +132,28 @@ def sft(
 
 
 @app.command(
-    epilog="Example: python -m training sft-pairs videos.jsonl key_sentences.jsonl --out pairs.jsonl — the second file "
-    "is what `mmsearch sentences extract videos.jsonl method=select ...` printed"
+    epilog="Examples: python -m training sft-pairs videos.jsonl key_sentences.jsonl --out pairs.jsonl — "
+    "python -m training sft-pairs videos.jsonl graded --out pairs.jsonl"
 )
 def sft_pairs(
     videos: Annotated[Path, typer.Argument(help="The videos table: titles and transcripts.")],
-    chosen: Annotated[Path, typer.Argument(help="JSON Lines that `mmsearch sentences extract` printed.")],
+    chosen: Annotated[
+        Path,
+        typer.Argument(
+            help="What `mmsearch sentences extract` printed, or the folder of a `mmsearch sentences grade`."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="JSON Lines to write, for data.pairs of `sft`.")],
     method: Annotated[
-        list[str] | None, typer.Option(help="Sentences of this method count; repeat it for several. Default: select.")
+        list[str] | None, typer.Option(help="Of what was printed: the method that counts; repeat it. Default: select.")
     ] = None,
-    grades: Annotated[
-        Path | None, typer.Option(help="JSON Lines of doc_id, method, grade: only what was graded well counts.")
-    ] = None,
-    min_grade: Annotated[float, typer.Option(help="Least mean grade, with --grades.")] = 2.0,
+    min_grade: Annotated[int, typer.Option(min=0, max=2, help="Of what was graded: the least grade.")] = 2,
 ) -> None:
     """Make pairs for `sft` of sentences that a large model chose, or of those that people graded well."""
-    from training.sft.distil import write_pairs
+    from training.sft.distil import chosen_by, graded_well, write_pairs
 
-    print(
-        f"{write_pairs(videos, chosen, out, methods=method or ['select'], grades=grades, min_grade=min_grade)}: {out}"
-    )
+    found = graded_well(chosen, min_grade) if chosen.is_dir() else chosen_by(chosen, method or ["select"])
+    print(f"{write_pairs(videos, found, out)} pairs: {out}")
 
 
 @app.command(

@@ -9,14 +9,11 @@ from typing import Any
 
 from mmsearch.errors import DataError
 from mmsearch.sentences import DocumentFrequencies, SentenceSettings, answer_of, select_prompt
-from mmsearch.sentences.diverse import choose_diverse
-from mmsearch.sentences.greedy import weigh
-from mmsearch.sentences.models import Prompt
+from mmsearch.sentences.asked import shown_numbers
+from mmsearch.sentences.models.by_transformers import prompt_ids
 from training.sft.examples import Example
 from training.sft.pairs import Pair
 
-#: What a number and a length before a sentence are counted as in a prompt.
-_NUMBERING_CHARS = 14
 _log = logging.getLogger(__name__)
 
 
@@ -76,28 +73,3 @@ class ExampleMaker:
         if len(ids) + len(taught) > self._max_tokens:
             return f"more than {self._max_tokens} tokens (model.max_tokens)"
         return Example(pair.name, ids, taught, len(texts), frozenset(answer))
-
-
-def shown_numbers(
-    title: str | None, sentences: Sequence[str], frequencies: DocumentFrequencies, settings: SentenceSettings
-) -> list[int]:
-    """Give the numbers of the sentences that a prompt has room for: all, or the greedy choice of a long transcript.
-
-    They are those that `KeySentenceExtractor` shows a model (a test compares the prompts).
-    """
-    wanted, ranked = settings.select, weigh(title or "", sentences, frequencies, settings.greedy)
-    costs = [min(len(sentence), wanted.max_shown_chars) + _NUMBERING_CHARS for sentence in sentences]
-    budget, redundancy = wanted.max_prompt_chars, settings.greedy.redundancy
-    return sorted(choose_diverse(ranked.relevance, ranked.vectors, costs, budget, redundancy))
-
-
-def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
-    """Give the tokens of a prompt as extraction by `model.type=transformers` does (a test compares them).
-
-    By the chat template of the tokenizer where it has one, as servers do too; else one text behind the other.
-    """
-    if tokenizer.chat_template is None:
-        return list(tokenizer.encode(f"{prompt.system}\n\n{prompt.user}\n"))
-    messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
-    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    return list(tokenizer.encode(text, add_special_tokens=False))

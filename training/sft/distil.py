@@ -1,13 +1,11 @@
-"""Make pairs of what another extractor chose: to teach a small model what a large one picks, or what people like."""
+"""Make pairs of what was chosen elsewhere: to teach a small model what a large one picks, or what people like."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from mmsearch.data.formats import Cells, jsonl_rows
 from mmsearch.data.lines import Unreadable
@@ -16,78 +14,100 @@ from mmsearch.data.tables import read_videos
 from mmsearch.data.transcripts import transcript_text
 from mmsearch.errors import DataError, TableError
 from mmsearch.files import replacing
+from mmsearch.sentences.grading.answers import CUT
+from mmsearch.sentences.grading.grades import GradeFile
+from mmsearch.sentences.grading.sheet import SIDES, load_sheet
 
-T = TypeVar("T")
+#: Key sentences by doc_id.
+Chosen = Mapping[str, Sequence[str]]
 _log = logging.getLogger(__name__)
 
 
-def write_pairs(
-    videos: Path,
-    chosen: Path,
-    out: Path,
-    *,
-    methods: Collection[str] = ("select",),
-    grades: Path | None = None,
-    min_grade: float = 2.0,
-) -> int:
-    """Write the pairs of the videos whose sentences were chosen well, in the order of the videos.
+def chosen_by(path: Path, methods: Collection[str]) -> Chosen:
+    """Give what some methods chose, from what `mmsearch sentences extract` printed.
+
+    Args:
+        path: JSON Lines of `doc_id`, `method`, `sentences`. Several runs may stand one behind the other; of a video the
+            first counts that is of these methods.
+        methods: `select` alone leaves out the `greedy` sentences that it fell back to.
+
+    Raises:
+        TableError: `FILE:LINE: what is wrong`.
+    """
+    wanted: dict[str, list[str]] = {}
+    for doc_id, method, sentences in _rows(path):
+        if method in methods and sentences:
+            wanted.setdefault(doc_id, sentences)
+    return wanted
+
+
+def graded_well(folder: Path, min_grade: int = 2) -> Chosen:
+    """Give the answers that people graded well, from the folder of a `mmsearch sentences grade`.
+
+    Of two answers for a video the better one counts, of equal ones that of the first method. What `cut` took is left
+    out: its last sentence is a piece of one.
+
+    Raises:
+        DataError: there is no sheet or no grade in the folder.
+        TableError: a line is no grade of the sheet.
+    """
+    sheet = load_sheet(folder / "sheet.json")
+    if not (folder / "grades.jsonl").is_file():
+        raise DataError(f"{folder}: has no grades.jsonl; grade the sheet first")
+    grades = GradeFile(folder / "grades.jsonl", sheet).grades
+    wanted: dict[str, Sequence[str]] = {}
+    for item in sheet.items:
+        side_of = dict(zip(item.order, SIDES, strict=True))
+        best = min_grade - 1
+        for method in sheet.methods:
+            answer = item.answers[method]
+            side = SIDES[0] if item.is_same else side_of[method]
+            grade = grades.get((item.doc_id, side), -1)
+            if grade > best and answer.sentences and answer.chosen_by != CUT:
+                best, wanted[item.doc_id] = grade, answer.sentences
+    return wanted
+
+
+def write_pairs(videos: Path, chosen: Chosen, out: Path) -> int:
+    """Write the pairs of the videos that have key sentences, in the order of the videos, atomically.
 
     Args:
         videos: the videos table; titles and transcripts (`asr`) come from here.
-        chosen: what `mmsearch sentences extract` printed: JSON Lines of `doc_id`, `method`, `sentences`. Several runs
-            may stand one behind the other; of those of a video the first counts that is of these methods and grades.
-        out: JSON Lines to write, atomically: `doc_id`, `title`, `transcript`, `sentences`.
-        methods: what counts of `chosen`. `greedy` sentences that a model fell back to are thus left out.
-        grades: JSON Lines of `doc_id`, `method`, `grade`; then only what was graded counts.
-        min_grade: least mean grade.
+        chosen: their key sentences.
+        out: JSON Lines to write: `doc_id`, `title`, `transcript`, `sentences`.
 
     Returns:
         The number of pairs.
 
     Raises:
-        TableError: `FILE:LINE: column: what is wrong`.
-        DataError: no video has sentences that count.
+        TableError: a row of the table is wrong.
+        DataError: no video of the table has key sentences.
     """
-    graded = None if grades is None else _mean_grades(grades)
-    wanted: dict[str, list[str]] = {}
-    for doc_id, method, sentences in _rows(chosen, _choice):
-        good = graded is None or graded.get((doc_id, method), -1.0) >= min_grade
-        if method in methods and good and sentences:
-            wanted.setdefault(doc_id, sentences)
     count = 0
     with replacing(out) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         for video in read_videos(videos):
-            if video.asr is None or video.doc_id not in wanted:
+            if video.asr is None or video.doc_id not in chosen:
                 continue
             row = {
                 "doc_id": video.doc_id,
                 "title": video.title,
                 "transcript": transcript_text(video.asr, MediaLimits()),
             }
-            file.write(json.dumps(row | {"sentences": wanted[video.doc_id]}, ensure_ascii=False) + "\n")
+            file.write(json.dumps(row | {"sentences": list(chosen[video.doc_id])}, ensure_ascii=False) + "\n")
             count += 1
         if not count:
-            told = f"method {' or '.join(methods)}" + (f", graded {min_grade:g} or more" if grades else "")
-            raise DataError(f"{chosen}: no sentences ({told}) of a video of {videos} that has a transcript")
+            raise DataError(f"{videos}: no video with a transcript is among the {len(chosen)} that have key sentences")
     _log.info("%s: %d pairs", out, count)
     return count
 
 
-def _mean_grades(path: Path) -> dict[tuple[str, str], float]:
-    """Average the grades of each video and method: several people may have graded it."""
-    found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    for doc_id, method, grade in _rows(path, _grade):
-        found[doc_id, method].append(grade)
-    return {key: sum(grades) / len(grades) for key, grades in found.items()}
-
-
-def _rows(path: Path, read: Callable[[Cells], T]) -> Iterator[T]:
+def _rows(path: Path) -> Iterator[tuple[str, str, list[str]]]:
     try:
         for line, row in jsonl_rows(path):
             if isinstance(row, Unreadable):
                 raise TableError(path, line, None, row.problem)
             try:
-                yield read(row)
+                yield _choice(row)
             except ValueError as error:
                 raise TableError(path, line, None, str(error)) from None
     except OSError as error:
@@ -95,22 +115,9 @@ def _rows(path: Path, read: Callable[[Cells], T]) -> Iterator[T]:
 
 
 def _choice(row: Cells) -> tuple[str, str, list[str]]:
-    doc_id, method = _names(row)
-    sentences = row.get("sentences")
+    doc_id, method, sentences = row.get("doc_id"), row.get("method"), row.get("sentences")
+    if not isinstance(doc_id, str) or not isinstance(method, str):
+        raise ValueError("doc_id and method are needed, in quotes")
     if not isinstance(sentences, list) or not all(isinstance(one, str) for one in sentences):
         raise ValueError("sentences: a list of texts is needed, as `mmsearch sentences extract` prints it")
     return doc_id, method, sentences
-
-
-def _grade(row: Cells) -> tuple[str, str, float]:
-    grade = row.get("grade")
-    if isinstance(grade, bool) or not isinstance(grade, int | float):
-        raise ValueError("grade: a number is needed")
-    return *_names(row), float(grade)
-
-
-def _names(row: Cells) -> tuple[str, str]:
-    doc_id, method = row.get("doc_id"), row.get("method")
-    if not isinstance(doc_id, str) or not isinstance(method, str):
-        raise ValueError("doc_id and method are needed, in quotes")
-    return doc_id, method

@@ -8,7 +8,8 @@ import pytest
 from mmsearch.errors import DataError
 from mmsearch.sentences import DocumentFrequencies, KeySentenceExtractor, SentenceSettings, SpokenVideo, split_sentences
 from mmsearch.sentences.models import Completion, Prompt, TransformersModelSettings
-from training.sft.asking import ExampleMaker, prompt_ids
+from mmsearch.sentences.models.by_transformers import prompt_ids
+from training.sft.asking import ExampleMaker
 from training.sft.model import load_tokenizer
 from training.sft.pairs import Pair
 

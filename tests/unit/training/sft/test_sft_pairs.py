@@ -1,10 +1,16 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
 from mmsearch.errors import DataError, TableError
 from mmsearch.sentences import SentenceSettings, split_sentences
-from training.sft.distil import write_pairs
+from mmsearch.sentences.grading.answers import Answer
+from mmsearch.sentences.grading.grades import GradeFile
+from mmsearch.sentences.grading.proxy import Proxy
+from mmsearch.sentences.grading.sheet import Item, Sheet, save_sheet
+from training.__main__ import app
+from training.sft.distil import chosen_by, graded_well, write_pairs
 from training.sft.pairs import Pair, read_pairs, split_off
 
 SETTINGS = SentenceSettings(max_chars=60, max_sentence_chars=40)
@@ -108,41 +114,74 @@ def names(path):
 
 
 def test_what_a_model_chose_becomes_pairs(chosen_files, tmp_path):
+    videos, chosen = chosen_files
     out = tmp_path / "pairs.jsonl"
-    assert write_pairs(*chosen_files, out) == 3
+    assert write_pairs(videos, chosen_by(chosen, ["select"]), out) == 3
     kettle = ["We mend a kettle."]
     assert names(out) == [("c", ["Look at the sea."]), ("a", kettle), ("d", kettle)]
-    assert write_pairs(*chosen_files, out, methods=["greedy", "select"]) == 4
+    assert write_pairs(videos, chosen_by(chosen, ["greedy", "select"]), out) == 4
+    with pytest.raises(DataError, match=r"videos\.jsonl: no video with a transcript is among the 0"):
+        write_pairs(videos, chosen_by(chosen, ["likelihood"]), out)
+    assert len(names(out)) == 4  # as it was
 
 
-def test_only_what_was_graded_well_becomes_pairs(chosen_files, tmp_path):
-    grades = [
-        {"doc_id": "a", "method": "select", "grade": 2},
-        {"doc_id": "c", "method": "select", "grade": 2},
-        {"doc_id": "c", "method": "select", "grade": 1},
-        {"doc_id": "b", "method": "greedy", "grade": 2},
-        {"doc_id": "d", "method": "greedy", "grade": 2},
+def sheet_of(answers, methods=("greedy", "llm")):
+    """A sheet of videos: doc_id -> sentences of both methods, what chose them, and the order on the page."""
+    proxy = Proxy(1.0, 1.0, 0.0, 1.0)
+    items = [
+        Item(
+            doc_id,
+            "",
+            "en",
+            TALK,
+            0,
+            methods[:: 1 if straight else -1],
+            {
+                name: Answer(tuple(sentences), chose, None, proxy)
+                for name, sentences, chose in zip(methods, (one, other), chosen, strict=True)
+            },
+        )
+        for doc_id, one, other, chosen, straight in answers
     ]
-    path, out = written(tmp_path / "grades.jsonl", *grades), tmp_path / "pairs.jsonl"
-    assert write_pairs(*chosen_files, out, grades=path) == 1
-    assert [name for name, _ in names(out)] == ["a"]
-    assert write_pairs(*chosen_files, out, grades=path, min_grade=1.5) == 2
-    with pytest.raises(DataError, match=r"no sentences .method select, graded 3 or more. of a video"):
-        write_pairs(*chosen_files, out, grades=path, min_grade=3)
-    assert [name for name, _ in names(out)] == ["c", "a"]  # as it was
+    return Sheet(methods, tuple(items), {}, {})
+
+
+def test_what_people_graded_well_becomes_pairs(tmp_path):
+    bye, kettle, both = ["Bye now."], ["We mend a kettle."], ("greedy", "select")
+    sheet = sheet_of(
+        [
+            ("better", bye, kettle, both, False),
+            ("equal", bye, kettle, both, True),
+            ("same", bye, bye, both, False),
+            ("bad", bye, kettle, both, True),
+            ("none", bye, kettle, both, True),
+            ("cut", bye, kettle, ("cut", "select"), True),
+        ]
+    )
+    save_sheet(sheet, tmp_path / "sheet.json")
+    with pytest.raises(DataError, match=r"has no grades\.jsonl"):
+        graded_well(tmp_path)
+    file = GradeFile(tmp_path / "grades.jsonl", sheet)
+    for doc_id, first, second in (("better", 2, 1), ("equal", 2, 2), ("same", 2, None), ("bad", 1, 0), ("cut", 2, 1)):
+        file.save({"sheet": sheet.id, "doc_id": doc_id, "side": "first", "grade": first})
+        if doc_id != "same":
+            file.save({"sheet": sheet.id, "doc_id": doc_id, "side": "second", "grade": second})
+    found = {doc_id: list(sentences) for doc_id, sentences in graded_well(tmp_path).items()}
+    assert found == {"better": kettle, "equal": bye, "same": bye}
+    found = {doc_id: list(sentences) for doc_id, sentences in graded_well(tmp_path, 1).items()}
+    assert found == {"better": kettle, "equal": bye, "same": bye, "bad": bye, "cut": kettle}
 
 
 @pytest.mark.parametrize(
     "row", [{"doc_id": "a", "sentences": []}, {"doc_id": "a", "method": "select", "sentences": "x"}, {"method": "x"}]
 )
-def test_a_bad_row_of_what_was_chosen_is_named(chosen_files, tmp_path, row):
+def test_a_bad_row_of_what_was_chosen_is_named(tmp_path, row):
     with pytest.raises(TableError, match=r"bad\.jsonl:1: "):
-        write_pairs(chosen_files[0], written(tmp_path / "bad.jsonl", row), tmp_path / "out.jsonl")
-    assert not (tmp_path / "out.jsonl").exists()
+        chosen_by(written(tmp_path / "bad.jsonl", row), ["select"])
 
 
-@pytest.mark.parametrize("grade", [None, "2", True])
-def test_a_bad_grade_is_named(chosen_files, tmp_path, grade):
-    path = written(tmp_path / "bad.jsonl", {"doc_id": "a", "method": "select", "grade": grade})
-    with pytest.raises(TableError, match=r"bad\.jsonl:1: grade: a number"):
-        write_pairs(*chosen_files, tmp_path / "out.jsonl", grades=path)
+def test_the_verb_writes_pairs(chosen_files, tmp_path):
+    out = tmp_path / "pairs.jsonl"
+    ran = CliRunner().invoke(app, ["sft-pairs", *map(str, chosen_files), "--out", str(out), "--method", "greedy"])
+    assert ran.stdout == f"1 pairs: {out}\n"
+    assert names(out) == [("b", ["One thing."])]
