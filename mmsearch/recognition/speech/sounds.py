@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from unicodedata import category
 
 import numpy as np
 
 from mmsearch.errors import ConfigError, MediaError, MissingExtraError
 from mmsearch.protocols import Float32, Segment, Transcriber
 
-_SHORTEST = 1600  # samples: 0.1 s
+_RATE = 16_000
+_SHORTEST = _RATE // 10
 _QUIET = 1e-3  # of full scale: -60 dB, the noise of an unused track
 
 
@@ -34,10 +35,11 @@ class SoundText:
         return lines[: self._max_chars].strip() or None
 
     def segments(self, sound: Float32) -> list[Segment]:
-        """Give what is said, in time order; empty and repeated segments are left out, blanks made one.
+        """Give what is said, in time order.
 
-        Sound of less than 0.1 s or below -60 dB throughout is silence, and not given to the recogniser (Whisper makes
-        up words in silence).
+        Empty and repeated segments are left out, and those that begin after the end of the sound (Whisper pads it to
+        30 s); blanks and control characters become one blank. Sound of less than 0.1 s or below -60 dB
+        throughout is silence, and not given to the recogniser (Whisper makes up words in silence).
 
         Raises:
             MediaError: `speech_failed`, with what the recogniser said.
@@ -47,17 +49,17 @@ class SoundText:
         if len(sound) < _SHORTEST or float(np.abs(sound).max()) < _QUIET:
             return []
         try:
-            return _tidy(self._transcriber.transcribe(sound))
+            return _tidy(self._transcriber.transcribe(sound), len(sound) / _RATE)
         except (ConfigError, MissingExtraError, MemoryError):
             raise
         except Exception as error:  # whatever the recogniser's libraries raise belongs to this sound alone
             raise MediaError("speech_failed", f"{type(error).__name__}: {error}") from error
 
 
-def _tidy(segments: Iterable[Segment]) -> list[Segment]:
+def _tidy(segments: Iterable[Segment], length_s: float) -> list[Segment]:
     kept: list[Segment] = []
     for segment in sorted(segments, key=lambda s: (s.start_s, s.end_s)):
-        text = " ".join(segment.text.split())
-        if text and (not kept or text != kept[-1].text):
-            kept.append(replace(segment, text=text))
+        text = " ".join("".join(" " if category(c) == "Cc" else c for c in segment.text).split())
+        if text and segment.start_s < length_s and (not kept or text != kept[-1].text):
+            kept.append(Segment(segment.start_s, min(segment.end_s, length_s), text))
     return kept

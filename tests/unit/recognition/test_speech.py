@@ -25,7 +25,7 @@ from mmsearch.recognition.speech import (
 )
 from mmsearch.recognition.speech.by_funasr import read_result
 
-TONE = (np.sin(np.arange(32_000) / 9) / 3).astype(np.float32)
+TONE = (np.sin(np.arange(32_000) / 9) / 3).astype(np.float32)  # 2 s
 ALL = (FasterWhisperSettings, TransformersWhisperSettings, FunAsrSettings)
 
 
@@ -46,18 +46,22 @@ def text(*segments: Segment | Exception, max_chars: int = 100) -> SoundText:
 
 
 def test_segments_become_lines_in_time_order():
-    said = (Segment(2.0, 3.0, " 然后  放盐 "), Segment(0.0, 2.0, "so we begin"), Segment(3.0, 4.0, "  "))
+    said = (Segment(1.0, 1.5, " 然后  放盐\x17 "), Segment(0.0, 1.0, "so we begin"), Segment(1.5, 2.0, " \0 "))
     assert text(*said).read(TONE) == "so we begin\n然后 放盐"
-    assert text(*said).segments(TONE) == [Segment(0.0, 2.0, "so we begin"), Segment(2.0, 3.0, "然后 放盐")]
+    assert text(*said).segments(TONE) == [Segment(0.0, 1.0, "so we begin"), Segment(1.0, 1.5, "然后 放盐")]
     assert text(*said, max_chars=4).read(TONE) == "so w"
     assert text().read(TONE) is None
 
 
+def test_nothing_is_said_after_the_end():
+    said = (Segment(1.0, 30.0, "bye"), Segment(2.0, 4.0, "made up"))
+    assert text(*said).segments(TONE) == [Segment(1.0, 2.0, "bye")]
+
+
 def test_a_recogniser_that_repeats_itself_is_heard_once():
-    looped = [Segment(float(n), n + 1.0, "thank you") for n in range(9)]
-    assert text(*looped, Segment(9.0, 10.0, "bye"), Segment(10.0, 11.0, "thank you")).read(TONE) == (
-        "thank you\nbye\nthank you"
-    )
+    looped = [Segment(n / 9, (n + 1) / 9, "thank you") for n in range(9)]
+    said = [*looped, Segment(1.2, 1.4, "bye"), Segment(1.4, 1.6, "thank you")]
+    assert text(*said).read(TONE) == "thank you\nbye\nthank you"
 
 
 @pytest.mark.parametrize("sound", [TONE[:0], TONE[:1599], np.zeros(99_999, np.float32), TONE / 1000])
@@ -98,10 +102,9 @@ def test_a_folder_that_is_not_there_is_told_before_anything_is_imported(kind, tm
         kind(model=str(tmp_path)).build().transcribe(TONE)
 
 
-@pytest.mark.parametrize("kind", [FasterWhisperSettings, TransformersWhisperSettings])
-def test_a_folder_that_holds_no_model_is_told(kind, tmp_path):
-    pytest.importorskip("faster_whisper" if kind is FasterWhisperSettings else "transformers")
-    sounds = SoundText(kind(model=str(tmp_path)).build(), max_chars=9)
+def test_a_folder_that_holds_no_model_is_told(tmp_path):
+    pytest.importorskip("faster_whisper")
+    sounds = SoundText(FasterWhisperSettings(model=str(tmp_path)).build(), max_chars=9)
     with pytest.raises(ConfigError, match=r"cannot be loaded .* give its folder, as in: speech\.model=/"):
         sounds.read(TONE)
 
