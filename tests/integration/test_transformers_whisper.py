@@ -57,7 +57,7 @@ try:
 except ConfigError as error:
     said.append(str(error))
 print(json.dumps(said))
-'''
+"""
 
 
 def test_segments_with_times_and_a_folder_without_a_model(tmp_path):
