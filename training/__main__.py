@@ -133,7 +133,7 @@ def sft(
 
 @app.command(
     epilog="Examples: python -m training sft-pairs videos.jsonl key_sentences.jsonl --out pairs.jsonl — "
-    "python -m training sft-pairs videos.jsonl graded --out pairs.jsonl"
+    "python -m training sft-pairs videos.jsonl videos.jsonl.grading --out pairs.jsonl"
 )
 def sft_pairs(
     videos: Annotated[Path, typer.Argument(help="The videos table: titles and transcripts.")],

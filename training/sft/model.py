@@ -20,6 +20,8 @@ from mmsearch.hub import locate
 from mmsearch.models.checkpoint import disk_errors_told
 from training.sft.settings import BaseModelSettings, LoraSettings
 
+_SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
+
 
 def load_tokenizer(folder: Path) -> Any:
     """Read the tokenizer of a folder of transformers.
@@ -39,16 +41,22 @@ def load_tokenizer(folder: Path) -> Any:
 def load_base(folder: Path, settings: BaseModelSettings) -> Any:
     """Read a causal language model; its code never runs, and nothing is unpickled.
 
+    Of how it generates only the special tokens are kept: sampling, and a penalty on repeating tokens as many chat
+    models have it, would spoil lists of numbers, here and wherever the merged model is served.
+
     Raises:
         ConfigError: the folder holds none.
     """
-    dtype = getattr(torch, settings.dtype)
+    library, dtype = _transformers(), getattr(torch, settings.dtype)
     try:
-        return _transformers().AutoModelForCausalLM.from_pretrained(
+        model = library.AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{folder}: not a causal language model for transformers: {error}") from error
+    special = {name: getattr(model.generation_config, name) for name in _SPECIAL}
+    model.generation_config = library.GenerationConfig(do_sample=False, **special)
+    return model
 
 
 def locate_base(settings: BaseModelSettings) -> Path:

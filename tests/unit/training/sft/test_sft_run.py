@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -8,7 +9,15 @@ from mmsearch.config import load_settings
 from mmsearch.errors import ConfigError, CorruptIndexError, DataError, MissingExtraError
 from mmsearch.sentences import DocumentFrequencies, KeySentenceExtractor, SentenceSettings, SpokenVideo
 from training.sft.loop import SftLoop
-from training.sft.model import adapter_weights, load_base, put_adapter, save_adapter, save_merged, with_adapter
+from training.sft.model import (
+    adapter_weights,
+    load_base,
+    load_tokenizer,
+    put_adapter,
+    save_adapter,
+    save_merged,
+    with_adapter,
+)
 from training.sft.run import sft
 from training.sft.settings import BaseModelSettings, LoraSettings, SftSettings
 from training.tracking import read_metrics
@@ -192,6 +201,29 @@ def test_generation_ends_where_the_answers_end(adapted, tmp_path):
     model.generation_config.eos_token_id = 0  # as that of a base model
     save_merged(tmp_path / "merged", model, tokenizer)
     assert base_of(tmp_path / "merged").generation_config.eos_token_id == [0, tokenizer.eos_token_id]
+
+
+def test_a_chat_models_habits_of_generating_are_left_behind(tiny_llm, tmp_path):
+    folder = tmp_path / "chatty"
+    shutil.copytree(tiny_llm, folder)
+    habits = {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.3}
+    (folder / "generation_config.json").write_text(json.dumps(habits | {"eos_token_id": [2, 0], "pad_token_id": 0}))
+    model = with_adapter(base_of(folder), LoraSettings(), seed=1)
+    save_merged(tmp_path / "merged", model, load_tokenizer(folder))
+    written = json.loads((tmp_path / "merged" / "generation_config.json").read_text(encoding="utf-8"))
+    assert written["eos_token_id"] == [2, 0]
+    assert written["pad_token_id"] == 0
+    assert not {"temperature", "top_p", "top_k", "repetition_penalty"} & written.keys()
+    assert not written.get("do_sample")
+
+
+def test_low_precision_leaves_the_adapter_in_float32(tiny_settings):
+    changes = ["steps=2", "model.dtype=bfloat16", "run.precision=bf16", "run.activation_checkpointing=true"]
+    run = sft(tiny_settings(*changes))
+    assert {t.dtype for t in load_file(run / "adapter" / "adapter_model.safetensors").values()} == {torch.float32}
+    assert {t.dtype for t in load_file(run / "merged" / "model.safetensors").values()} == {torch.bfloat16}
+    lines = read_metrics(run / "metrics.jsonl")
+    assert [line["total_steps"] for line in lines if line["kind"] == "train"] == [1, 2]
 
 
 def test_an_adapter_of_another_shape_is_refused(tiny_llm):
