@@ -56,7 +56,8 @@ def extract(
     if wanted.frequencies is not None:
         frequencies = DocumentFrequencies.load(wanted.frequencies)
     else:
-        frequencies = DocumentFrequencies.of((video.transcript for video in spoken(videos)), wanted.segmenter)
+        texts = (video.transcript[: wanted.max_transcript_chars] for video in spoken(videos))
+        frequencies = DocumentFrequencies.of(texts, wanted.segmenter)
     with KeySentenceExtractor(wanted, frequencies) as extractor:
         for result in extractor.extract(spoken(videos)):
             typer.echo(to_json(result))

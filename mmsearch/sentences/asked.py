@@ -106,6 +106,8 @@ def _likelihood(
     else:
         weighed = ask_likelihood.weigh_by_likelihood(model, title, texts, wanted)
         gains, tokens = weighed.gains, weighed.prompt_tokens
+        if not all(map(math.isfinite, gains)):
+            return Asked("likelihood", (), "the model told likelihoods that are no numbers", tokens)
         if cache:
             cache.put(key, gains)
     vectors = [ranked.vectors[number] for number in candidates]

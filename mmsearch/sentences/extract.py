@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal
 
@@ -18,10 +19,12 @@ from mmsearch.sentences.greedy import choose_greedy
 from mmsearch.sentences.models import LanguageModel, ModelRefusedError, ModelUnavailableError
 from mmsearch.sentences.settings import SentenceSettings
 from mmsearch.sentences.split import split_sentences
+from mmsearch.sentences.tally import Tally
 
 #: Begins `KeySentences.fallback` where another try may go better.
 NO_ANSWER = "the model did not answer"
 _GIVE_UP_AFTER = 5
+_LONGEST_TITLE = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -84,7 +87,7 @@ class KeySentenceExtractor:
         self._owned = settings.model.build() if wanted and model is None and settings.model is not None else None
         self._model = (model or self._owned) if wanted else None
         self._cache = AnswerCache(settings.cache) if wanted and settings.cache is not None else None
-        self._failures = 0
+        self._failures, self.tally = 0, Tally()
 
     def __enter__(self) -> KeySentenceExtractor:
         return self
@@ -95,37 +98,40 @@ class KeySentenceExtractor:
         self.close()
 
     def close(self) -> None:
-        """Close the cache, and the model that was opened here."""
+        """Close the cache, and the model that was opened here; log what it came to."""
+        self.tally.report()
         if self._owned is not None:
             self._owned.close()
         if self._cache is not None:
             self._cache.close()
 
-    def extract(self, videos: Iterable[SpokenVideo], total: int | None = None) -> Iterator[KeySentences]:
+    def extract(
+        self, videos: Iterable[SpokenVideo], total: int | None = None, bar: logs.ProgressBar | None = None
+    ) -> Iterator[KeySentences]:
         """Give the key sentences of each video, in order.
 
         A model is asked about as many videos at a time as it takes (`concurrency`), and the input is read at most
-        twice as far ahead. Shows progress, and logs at the end what was spent and what fell back.
+        twice as far ahead. `tally` counts along, also over several calls; it is logged when the extractor closes.
+
+        Args:
+            videos: what to read.
+            total: how many, for the progress bar.
+            bar: a progress bar to move on, instead of one of its own.
 
         Raises:
             ModelUnavailableError: no answer, and `on_model_failure` is `stop`.
             ConfigError: the model cannot be used as it is set (key, name, no log-probabilities).
         """
-        tally: Counter[str] = Counter()
-        with logs.progress("key sentences", total, unit="videos") as bar:
+        with nullcontext(bar) if bar else logs.progress("key sentences", total, unit="videos") as shown:
             for result in self._in_order(videos):
-                tally.update([result.method])
-                tally["prompt"] += result.prompt_tokens
-                tally["completion"] += result.completion_tokens
-                tally["sentences"] += result.num_sentences
-                tally["fallback"] += result.fallback is not None
-                bar.advance()
-                bar.note(f"{tally['sentences']:,} sentences, {tally['prompt'] + tally['completion']:,} tokens")
+                self._count(result)
+                shown.advance()
+                shown.note(self.tally.note)
                 yield result
-        _report(tally)
 
     def extract_one(self, video: SpokenVideo) -> KeySentences:
         """Give the key sentences of one video. Errors as in `extract`."""
+        video = replace(video, title=video.title[:_LONGEST_TITLE] if video.title else None)
         sentences = split_sentences(
             video.transcript[: self.settings.max_transcript_chars], self.settings.max_sentence_chars
         )
@@ -165,6 +171,13 @@ class KeySentenceExtractor:
         chosen = choose_greedy(video.title or "", sentences, settings.max_chars, self.frequencies, settings.greedy)
         return _result(video, sentences, chosen, "greedy", problem, asked)
 
+    def _count(self, result: KeySentences) -> None:
+        self.tally.methods[result.method] += 1
+        self.tally.fallbacks += result.fallback is not None
+        self.tally.num_sentences += result.num_sentences
+        self.tally.prompt_tokens += result.prompt_tokens
+        self.tally.completion_tokens += result.completion_tokens
+
     def _in_order(self, videos: Iterable[SpokenVideo]) -> Iterator[KeySentences]:
         width = self._model.concurrency if self._model is not None else 1
         if width == 1:
@@ -195,16 +208,3 @@ def _result(
     tokens = (asked.prompt_tokens, asked.completion_tokens) if asked else (0, 0)
     texts = tuple(sentences[number] for number in ordered)
     return KeySentences(video.doc_id, ordered, texts, method, fallback, len(sentences), *tokens)
-
-
-def _report(tally: Counter[str]) -> None:
-    methods = {name: tally[name] for name in ("whole", "greedy", "select", "likelihood") if tally[name]}
-    spent = {"prompt_tokens": tally["prompt"], "completion_tokens": tally["completion"]}
-    _log.info(
-        "key sentences of %d videos: %s; %d fell back to greedy; tokens: %d read, %d written",
-        sum(methods.values()),
-        ", ".join(f"{name} {count}" for name, count in methods.items()) or "none",
-        tally["fallback"],
-        *spent.values(),
-        extra={"fields": {"methods": methods, "fallbacks": tally["fallback"]} | spent},
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,6 +12,7 @@ from pydantic import Field
 from mmsearch.config import Settings
 from mmsearch.sentences.diverse import Vector, choose_diverse, without_worst
 from mmsearch.sentences.frequencies import DocumentFrequencies
+from mmsearch.sentences.function_words import FUNCTION_WORDS
 from mmsearch.sentences.terms import terms_of
 
 #: Sentences with fewer terms count as so long, or scraps would win by their shortness.
@@ -53,11 +54,12 @@ def weigh(
         closeness(s) = sum of min(u(a), u(b)) / d^2 over neighbouring, different title terms a, b of s, d terms apart
         relevance(s) = (weight(s) + closeness * closeness(s)) / the same of the best sentence
 
-    The term proximity is that of Rasolofo and Savoy (ECIR 2003). Without a shared or salient term all are 0.
+    Function words are no terms here, unless there are no others. The term proximity is that of Rasolofo and Savoy
+    (ECIR 2003). Without a shared or salient term all are 0.
     """
     settings = settings or GreedySettings()
     words = [terms_of(sentence, frequencies.segmenter) for sentence in sentences]
-    titled = {term: frequencies.idf(term) for term in terms_of(title, frequencies.segmenter)}
+    titled = {term: frequencies.idf(term) for term in _telling(terms_of(title, frequencies.segmenter))}
     weights = _term_weights(titled, words, frequencies, settings)
     raw = []
     for found in words:
@@ -95,13 +97,19 @@ def _term_weights(
 ) -> dict[str, float]:
     different = {tuple(found) for found in words}  # speech recognition gone astray repeats a sentence many times
     counts = Counter(term for found in different for term in set(found))
-    repeated = {term: n * frequencies.idf(term) for term, n in counts.items() if n > 1}
+    repeated = {term: counts[term] * frequencies.idf(term) for term in _telling(counts) if counts[term] > 1}
     salient = sorted(repeated, key=lambda term: (-repeated[term], term))[: settings.num_salient]
     scale = settings.salience * max(titled.values(), default=1.0) / max(repeated.values(), default=1.0)
     weights = dict(titled)
     for term in salient:
         weights[term] = weights.get(term, 0.0) + scale * repeated[term]
     return weights
+
+
+def _telling(words: Iterable[str]) -> list[str]:
+    """Leave out function words; where nothing else is there, they stay."""
+    words = list(words)
+    return [word for word in words if word not in FUNCTION_WORDS] or words
 
 
 def _closeness(found: Sequence[str], titled: Mapping[str, float]) -> float:

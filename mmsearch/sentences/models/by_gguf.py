@@ -30,7 +30,7 @@ class GgufModelSettings(Settings):
     path: Path
     """The file."""
     max_tokens: int = Field(2048, ge=64)
-    """Length of the context: prompt and answer together."""
+    """Length of the context: prompt and answer together. `select` needs up to `select.max_prompt_chars` for Chinese."""
     num_threads: int = Field(1, ge=1)
     """Threads of the model."""
 

@@ -79,6 +79,25 @@ def test_a_model_weighs(stub_model):
     }
 
 
+def test_the_tally_counts_over_several_calls_and_moves_a_given_bar():
+    class Bar:
+        moved, told = 0, ""
+
+        def advance(self, count=1):
+            self.moved += count
+
+        def note(self, text):
+            self.told = text
+
+    bar = Bar()
+    with KeySentenceExtractor(settings(), FREQUENCIES) as extractor:
+        assert [len(list(extractor.extract(part, bar=bar))) for part in (VIDEOS[:5], VIDEOS[5:])] == [5, 7]
+        assert extractor.tally.methods == {"greedy": 12}
+        assert extractor.tally.num_sentences == 60
+    assert bar.moved == 12
+    assert "sentences/s, 0 tokens" in bar.told
+
+
 def test_weighing_needs_a_title_and_else_falls_back(stub_model):
     (result,) = extracted(settings("likelihood"), stub_model(), [SpokenVideo("a", None, SPEECH)])
     assert (result.method, result.fallback) == ("greedy", "likelihood needs a title, and there is none")

@@ -115,3 +115,23 @@ def test_the_choice_keeps_to_the_budget_and_the_order_and_does_not_repeat(freque
 def test_without_a_shared_term_the_repeated_ones_lead_or_else_the_beginning(frequencies, title):
     assert choose_greedy(title, ["one two", "three four", "five six"], 18, frequencies) == [0, 1]
     assert choose_greedy(title, [], 100, frequencies) == []
+
+
+def test_function_words_lead_to_nothing_however_rare_unless_a_title_holds_nothing_else(frequencies):
+    texts = ["what is it that we should do", "a panda"]
+    assert weigh("what is a panda", texts, frequencies, GreedySettings(num_salient=0)).relevance == [0, 1]
+    assert weigh("what is it", texts, frequencies, GreedySettings(num_salient=0)).relevance == [1, 0]
+
+
+def test_a_sentence_that_is_only_repeated_makes_no_salient_terms(frequencies):
+    once, again = ["zebra crossing ahead", "the red panda"], ["zebra crossing ahead"] * 5 + ["the red panda"]
+    assert weigh("panda", once, frequencies).relevance == [0, 1]
+    assert weigh("panda", again, frequencies).relevance == [0] * 5 + [1]
+
+
+def test_a_transcript_of_very_many_sentences_stays_cheap():
+    vectors = [{"a": 1.0, f"w{number % 50}": 1.0} for number in range(100_000)]
+    relevance = [number / 100_000 for number in range(100_000)]
+    chosen = choose_diverse(relevance, vectors, [1] * 100_000, 1_000, 0.7)
+    assert len(chosen) == 500
+    assert min(chosen) >= 99_000

@@ -233,11 +233,11 @@ def test_a_model_that_fails_gives_the_greedy_choice(stub_model, error):
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
-def test_a_model_without_sense_of_likelihood_changes_nothing_but_the_choice(stub_model, odd):
+def test_likelihoods_that_are_no_numbers_give_the_greedy_choice(stub_model, odd):
     video = SpokenVideo("a", TITLE, "\n".join(CLEAN))
     result = extractor_of("likelihood", stub_model(likelihood=lambda prefix, text: odd)).extract_one(video)
-    check(result, video.transcript)
-    assert result.sentences
+    assert result.numbers == extractor_of("greedy", None).extract_one(video).numbers
+    assert result.fallback == "the model told likelihoods that are no numbers"
 
 
 @pytest.mark.parametrize("method", ["greedy", "select", "likelihood"])

@@ -8,7 +8,7 @@ import pytest
 from mmsearch.errors import ConfigError
 from mmsearch.sentences.answer import read_answer
 from mmsearch.sentences.ask_likelihood import weigh_by_likelihood
-from mmsearch.sentences.models import GgufModelSettings, Prompt
+from mmsearch.sentences.models import GgufModelSettings, ModelRefusedError, Prompt
 
 
 def test_a_file_that_is_absent_is_named(tmp_path):
@@ -61,6 +61,14 @@ def test_likelihoods_are_those_of_what_the_model_samples_itself(model):
 def test_a_sentence_about_the_title_makes_it_likeliest(model, title, about, others):
     gains = weigh_by_likelihood(model, title, [*others, about]).gains
     assert max(gains) == gains[-1] > 0.5
+
+
+@pytest.mark.real_data
+def test_what_does_not_fit_the_context_is_refused(model):
+    with pytest.raises(ModelRefusedError, match=r"llama\.cpp"):
+        model.complete(Prompt("a", "many words " * 600), max_tokens=5)
+    with pytest.raises(ModelRefusedError, match=r"llama\.cpp"):
+        model.log_probabilities(["many words " * 600], " title")
 
 
 @pytest.mark.real_data
