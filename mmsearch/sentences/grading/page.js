@@ -69,6 +69,7 @@ function save(row) {
   if (isServed) {
     unsaved.set(`${row.side} ${row.doc_id}`, row)
     shelve()
+    tell("Saving …")
     send()
   } else if (shelve()) tell("Kept in this browser. Download the grades at the end.")
   else tell("This browser keeps nothing: download the grades before you close the page.", true)
@@ -88,6 +89,7 @@ async function send() {
     }
     if (unsaved.get(key) === row) unsaved.delete(key)
     shelve()
+    if (answer.ok && unsaved.size) continue
     tell(answer.ok ? "Saved" : "Refused: this page and the server do not show the same sheet. Open the page anew.", !answer.ok)
   }
   isSending = false

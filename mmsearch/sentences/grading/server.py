@@ -37,7 +37,7 @@ class GradingServer(ThreadingHTTPServer):
 
     daemon_threads = True
     allow_reuse_address = True
-    timeout = 0.3  # seconds until `serve` looks whether it is finished
+    timeout = 0.1  # seconds until `serve` looks whether it is finished
 
     def __init__(self, page: str, grades: GradeFile, key: str, port: int = 0) -> None:
         self.page, self.grades, self.key = page.encode(), grades, key
