@@ -11,6 +11,10 @@ from mmsearch.extras import require
 from mmsearch.protocols import Float32, Segment
 from mmsearch.recognition.speech.settings import RecogniserSettings, cannot_load, find_model
 
+#: Sampling temperatures, each tried when what the one before gave looks wrong (repetitive or improbable). The library's
+#: six make sound that is no clear speech cost many times what speech costs.
+_TEMPERATURES = (0.0, 0.4, 0.8)
+
 
 class FasterWhisperSettings(RecogniserSettings):
     """Whisper by faster-whisper; the folder holds `model.bin`, `config.json` and `tokenizer.json` of CTranslate2."""
@@ -49,6 +53,7 @@ class FasterWhisper:
             beam_size=self._settings.beam_size,
             vad_filter=self._settings.skip_silence,
             condition_on_previous_text=False,  # else a repetition goes on for good
+            temperature=_TEMPERATURES,
         )
         return [Segment(float(s.start), float(s.end), str(s.text)) for s in segments]  # the work is done here
 
