@@ -1,7 +1,6 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
 
 from mmsearch.errors import DataError, TableError
 from mmsearch.sentences import SentenceSettings, split_sentences
@@ -9,7 +8,7 @@ from mmsearch.sentences.grading.answers import Answer
 from mmsearch.sentences.grading.grades import GradeFile
 from mmsearch.sentences.grading.proxy import Proxy
 from mmsearch.sentences.grading.sheet import Item, Sheet, save_sheet
-from training.__main__ import app
+from training.__main__ import sft_pairs
 from training.sft.distil import chosen_by, graded_well, write_pairs
 from training.sft.pairs import Pair, read_pairs, split_off
 
@@ -180,8 +179,8 @@ def test_a_bad_row_of_what_was_chosen_is_named(tmp_path, row):
         chosen_by(written(tmp_path / "bad.jsonl", row), ["select"])
 
 
-def test_the_verb_writes_pairs(chosen_files, tmp_path):
+def test_the_verb_writes_pairs(chosen_files, tmp_path, capsys):
     out = tmp_path / "pairs.jsonl"
-    ran = CliRunner().invoke(app, ["sft-pairs", *map(str, chosen_files), "--out", str(out), "--method", "greedy"])
-    assert ran.stdout == f"1 pairs: {out}\n"
+    sft_pairs(*chosen_files, out, ["greedy"])
+    assert capsys.readouterr().out == f"1 pairs: {out}\n"
     assert names(out) == [("b", ["One thing."])]
