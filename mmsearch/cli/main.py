@@ -9,7 +9,7 @@ import typer
 
 import mmsearch
 from mmsearch import logs
-from mmsearch.cli import demo, evaluate, prepare, report, score, search
+from mmsearch.cli import demo, evaluate, prepare, report, score, search, sentences
 
 app = typer.Typer(
     name="mmsearch",
@@ -21,6 +21,8 @@ app = typer.Typer(
 for module in (demo, prepare, evaluate, report, score, search):
     app.command(epilog=module.EXAMPLES)(module.run)  # named below: the verb is the module's name
     app.registered_commands[-1].name = module.__name__.rpartition(".")[2]
+
+app.add_typer(sentences.app, name="sentences")
 
 
 def _print_version(wanted: bool) -> None:

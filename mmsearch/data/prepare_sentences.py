@@ -15,6 +15,7 @@ from mmsearch.data.manifest import SHARDS, Manifest, Shard
 from mmsearch.data.shards import open_shard, read_texts
 from mmsearch.errors import DataError
 from mmsearch.files import hash_bytes, hash_file, read_json, write_json
+from mmsearch.logs import ProgressBar, progress
 from mmsearch.sentences import NO_ANSWER, DocumentFrequencies, KeySentenceExtractor, SentenceSettings, SpokenVideo
 from mmsearch.sentences import KeySentences as Chosen
 from mmsearch.types import Modality
@@ -53,9 +54,10 @@ def choose_key_sentences(folder: Path, manifest: Manifest, settings: SentenceSet
     results = {n: found for n, stem in enumerate(stems) if (found := _Result.read(where / f"{stem}.json")) is not None}
     if len(results) < len(stems):
         with KeySentenceExtractor(settings, frequencies) as extractor:
-            for number, stem in enumerate(stems):
-                if number not in results:
-                    results[number] = _make(folder, manifest, number, stem, extractor)
+            left = [number for number in range(len(stems)) if number not in results]
+            with progress("key sentences", sum(manifest.shards[n].rows for n in left), unit="videos") as bar:
+                for number in left:
+                    results[number] = _make(folder, manifest, number, stems[number], extractor, bar)
     _remove_strays(where, set(stems))
     in_order = [results[number] for number in range(len(stems))]
     methods = sum((Counter(result.methods) for result in in_order), Counter[str]())
@@ -109,13 +111,17 @@ def _frequencies(folder: Path, manifest: Manifest, settings: SentenceSettings) -
     return fresh
 
 
-def _make(folder: Path, manifest: Manifest, number: int, stem: str, extractor: KeySentenceExtractor) -> _Result:
+def _make(
+    folder: Path, manifest: Manifest, number: int, stem: str, extractor: KeySentenceExtractor, bar: ProgressBar
+) -> _Result:
     """Choose the sentences of one shard, and write its file; then the record that it is done."""
     shard, where = manifest.shards[number], folder / SENTENCES
     rows: list[KeySentences] = []
     unanswered = 0
     for group in _spoken(folder, manifest, number):
-        chosen = {one.doc_id: one for one in extractor.extract([video for video in group if video.transcript])}
+        spoken = [video for video in group if video.transcript]
+        chosen = {one.doc_id: one for one in extractor.extract(spoken, bar=bar)}
+        bar.advance(len(group) - len(spoken))
         unanswered += sum((one.fallback or "").startswith(NO_ANSWER) for one in chosen.values())
         rows += [_row(video.doc_id, chosen.get(video.doc_id)) for video in group]
     path = where / f"{stem}.parquet"

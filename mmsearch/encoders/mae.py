@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from mmsearch.config import Settings
 from mmsearch.encoders.mae_decoder import PixelDecoder
 from mmsearch.encoders.patches import KeepPatches, draw_kept, patchify, unpatchify
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.errors import ConfigError
 from mmsearch.extras import require
+from mmsearch.torchvision_guard import guard_torchvision
 
 #: Added to a patch's variance before its root is taken; a plain patch gives targets of 0.
 _LEAST_VARIANCE = 1e-6

@@ -36,10 +36,10 @@ from rich.table import Table
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.models import MatchModel, ModelSettings
 from mmsearch.models.inputs import DocumentInputs, TextInputs
 from mmsearch.models.pretrained import load_pretrained
+from mmsearch.torchvision_guard import guard_torchvision
 from training.augment import AugmentSettings
 from training.engines.plain import PlainEngine
 from training.flops import count_flops

@@ -1,7 +1,6 @@
 """Whisper of transformers, made tiny with random weights and saved as `save_pretrained` does: what it gives is read.
 
-A process of its own: transformers looks for torchvision once, and a torchvision that does not fit the installed torch
-(a CUDA build beside a CPU one) would keep Whisper from being imported, which needs no pictures.
+A process of its own: what torchvision declares to torch stays for the whole process.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ import pytest
 
 SCRIPT = """
 import json, sys
-sys.modules["torchvision"] = None
+from mmsearch.torchvision_guard import guard_torchvision
+guard_torchvision()
 import numpy as np, torch
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.errors import ConfigError, CorruptIndexError
 from mmsearch.extras import require
 from mmsearch.files import fsync_file, fsync_folder, hash_file
 from mmsearch.hub import locate
 from mmsearch.models.checkpoint import disk_errors_told
+from mmsearch.torchvision_guard import guard_torchvision
 from training.sft.settings import BaseModelSettings, LoraSettings
 
 _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from mmsearch.config import Settings
 from mmsearch.encoders.image.pixels import CLIP, PixelTower
 from mmsearch.encoders.image.sources import read_source, regions, resample_positions
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.encoders.weights import LoadReport, load_into, locate
 from mmsearch.errors import ConfigError
 from mmsearch.extras import require
 from mmsearch.files import read_json
+from mmsearch.torchvision_guard import guard_torchvision
 
 _KINDS = {"clip": "CLIP", "chinese_clip": "ChineseCLIP"}
 _POSITIONS = "vision_model.embeddings.position_embedding.weight"

@@ -12,10 +12,10 @@ from torch import Tensor
 from mmsearch.config import Settings
 from mmsearch.encoders.image.pixels import CLIP, PixelTower
 from mmsearch.encoders.image.sources import read_source, regions, resample_positions
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.encoders.weights import LoadReport, load_into
 from mmsearch.errors import ConfigError
 from mmsearch.extras import require
+from mmsearch.torchvision_guard import guard_torchvision
 
 _POSITIONS = "visual.positional_embedding"
 

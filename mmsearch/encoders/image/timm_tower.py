@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from mmsearch.config import Settings
 from mmsearch.encoders.image.pixels import IMAGENET, PixelTower
 from mmsearch.encoders.image.sources import read_source, regions
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.encoders.weights import LoadReport, load_into, locate
 from mmsearch.errors import ConfigError
 from mmsearch.extras import require
 from mmsearch.files import read_json
+from mmsearch.torchvision_guard import guard_torchvision
 
 logger = logging.getLogger(__name__)
 

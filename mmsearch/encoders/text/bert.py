@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from mmsearch.config import Settings
 from mmsearch.encoders.text.layers import pick_layers, set_recomputing
 from mmsearch.encoders.text.sources import load_tower
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.encoders.weights import LoadReport, locate
 from mmsearch.errors import ConfigError
 from mmsearch.extras import require
 from mmsearch.files import read_json
+from mmsearch.torchvision_guard import guard_torchvision
 
 _TYPES = ("bert", "roberta", "xlm-roberta", "chinese_clip")
 #: What decides the numbers; the rest of a config.json is about generation, training or other heads.

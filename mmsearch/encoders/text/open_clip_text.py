@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from mmsearch.config import Settings
 from mmsearch.encoders.text.layers import pick_layers, set_recomputing
 from mmsearch.encoders.text.sources import load_tower
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.encoders.weights import LoadReport
 from mmsearch.errors import ConfigError, MissingExtraError
 from mmsearch.extras import require
 from mmsearch.files import read_json
+from mmsearch.torchvision_guard import guard_torchvision
 
 #: Settings of open_clip's text towers whose other values make a tower that is not CLIP's causal one, and why not.
 _CAUSAL_ONLY = {

@@ -10,10 +10,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from mmsearch.config import Settings
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.encoders.video.clip_tower import ClipTower, Published, Trunk
 from mmsearch.errors import ConfigError
 from mmsearch.extras import require
+from mmsearch.torchvision_guard import guard_torchvision
 
 SwinName = Literal["swin3d_t", "swin3d_s", "swin3d_b"]
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from mmsearch.extras import require
 from mmsearch.protocols import Float32, Segment
 from mmsearch.recognition.speech.settings import RecogniserSettings, cannot_load, find_model
+from mmsearch.torchvision_guard import guard_torchvision
 
 _RATE = 16_000
 
@@ -44,6 +45,7 @@ class TransformersWhisper:
     @cached_property
     def _pipeline(self) -> Any:
         model = find_model(self._settings.model)
+        guard_torchvision()
         transformers = require("transformers", extra="train")
         try:
             return transformers.pipeline("automatic-speech-recognition", model=model, device=self._settings.device)

@@ -15,6 +15,7 @@ from mmsearch.extras import require
 from mmsearch.files import hash_bytes, hash_file
 from mmsearch.hub import locate
 from mmsearch.sentences.models.protocol import Completion, Likelihood, ModelRefusedError, Prompt
+from mmsearch.torchvision_guard import guard_torchvision
 
 
 class TransformersModelSettings(Settings):
@@ -43,7 +44,9 @@ class TransformersModel:
     concurrency = 1
 
     def __init__(self, settings: TransformersModelSettings) -> None:
-        library, self._torch = require("transformers", extra="train"), require("torch", extra="train")
+        self._torch = require("torch", extra="train")
+        guard_torchvision()
+        library = require("transformers", extra="train")
         folder = locate(settings.source, "language model")
         self.settings, self._lock = settings, threading.Lock()
         self.name = f"{folder.name}:{_hash(folder)}:{settings.dtype}"

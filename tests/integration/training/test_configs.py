@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from mmsearch.config import load_settings
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.encoders.video import VideoSwinSettings, X3DSettings
 from mmsearch.files import hash_file
 from mmsearch.models.checkpoint import load_model
+from mmsearch.torchvision_guard import guard_torchvision
 from training.config import FitSettings
 from training.fit import fit
 from training.optim import layer_depths

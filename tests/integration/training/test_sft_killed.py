@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.sentences import answer_of, select_prompt, split_sentences
+from mmsearch.torchvision_guard import guard_torchvision
 from training.__main__ import sft
 
 guard_torchvision()

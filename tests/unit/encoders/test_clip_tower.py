@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from mmsearch.encoders.image.clip_tower import ClipImageSettings
 from mmsearch.encoders.image.sources import resample_positions
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.errors import ConfigError
+from mmsearch.torchvision_guard import guard_torchvision
 
 guard_torchvision()
 import transformers  # noqa: E402  (the guard comes first)

@@ -5,11 +5,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.encoders.video.per_frame import PerFrameSettings
 from mmsearch.encoders.video.video_swin import VideoSwinSettings
 from mmsearch.encoders.video.x3d import X3DSettings
 from mmsearch.errors import ConfigError
+from mmsearch.torchvision_guard import guard_torchvision
 
 SWIN = {
     "embed_dim": 12,

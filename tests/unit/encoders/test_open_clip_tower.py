@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from mmsearch.encoders.image.open_clip_tower import OpenClipImageSettings
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.errors import ConfigError
+from mmsearch.torchvision_guard import guard_torchvision
 
 guard_torchvision()
 import open_clip  # noqa: E402  (the guard comes first)

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from mmsearch.encoders.text.bert import BertTextSettings
 from mmsearch.encoders.text.open_clip_text import OpenClipTextSettings
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.errors import ConfigError
+from mmsearch.torchvision_guard import guard_torchvision
 
 guard_torchvision()
 transformers = pytest.importorskip("transformers")

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from mmsearch.encoders.image.sources import resample_positions
 from mmsearch.encoders.image.timm_tower import TimmImageSettings, TimmImageTower
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.errors import ConfigError
+from mmsearch.torchvision_guard import guard_torchvision
 
 guard_torchvision()
 import timm  # noqa: E402  (the guard comes first)

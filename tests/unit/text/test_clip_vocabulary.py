@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.errors import ConfigError, DataError, MissingExtraError
 from mmsearch.text import Tokenizer, TokenizerSettings, clip_vocabulary
+from mmsearch.torchvision_guard import guard_torchvision
 
 guard_torchvision()
 from open_clip.tokenizer import SimpleTokenizer  # noqa: E402 - torchvision cannot be imported before the guard

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.errors import ConfigError
 from mmsearch.models import MatchModel, ModelSettings
+from mmsearch.torchvision_guard import guard_torchvision
 from training.learner import Learner
 from training.optim import OptimSettings, layer_depths, make_optimizer, rate_scales
 

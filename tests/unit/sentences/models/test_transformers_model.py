@@ -19,7 +19,7 @@ WORDS = "the red panda eats bamboo Title : a b c ( ) 1 2".split()  # noqa: SIM90
 def folder(tmp_path_factory):
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    from mmsearch.encoders.torchvision_guard import guard_torchvision
+    from mmsearch.torchvision_guard import guard_torchvision
 
     guard_torchvision()  # transformers may import torchvision behind any of its models
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 import torch
 
-from mmsearch.encoders.torchvision_guard import guard_torchvision
 from mmsearch.sentences import SentenceSettings, answer_of, select_prompt, split_sentences
+from mmsearch.torchvision_guard import guard_torchvision
 
 guard_torchvision()
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import importlib.util
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import torch
+from mmsearch.extras import require
 
 _SCHEMAS = (
     ("nms", "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
@@ -21,7 +22,7 @@ _SCHEMAS = (
 
 
 @cache
-def guard_torchvision() -> torch.library.Library | None:
+def guard_torchvision() -> Any:
     """Call before the first import of timm, open_clip, torchvision, or a vision model of transformers.
 
     Returns:
@@ -31,6 +32,7 @@ def guard_torchvision() -> torch.library.Library | None:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         return None
+    torch = require("torch", extra="train")
     for library in sorted(Path(spec.origin).parent.glob("_C*.so")):
         try:
             torch.ops.load_library(str(library))
