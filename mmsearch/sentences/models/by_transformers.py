@@ -74,6 +74,7 @@ class TransformersModel:
                 temperature=None,
                 top_p=None,
                 top_k=None,
+                repetition_penalty=1.0,  # a chat model's own would keep it from writing a digit twice
                 pad_token_id=self._pad(),
             )[0, len(ids) :]
         return Completion(self._tokenizer.decode(made, skip_special_tokens=True), len(ids), len(made))
