@@ -141,6 +141,14 @@ def ratio(sums: Float64, ties: Ties = "half") -> Float64:
     return np.asarray(concordant / np.maximum(1, discordant), dtype=np.float64)
 
 
+def ratio_of_part(sums: Float64) -> Float64:
+    """Give the PNR of a part of the pairs (ties count half), [..., 3] to [...]; NaN without any pair.
+
+    A bootstrap sample that happens to draw none of a small part is then left out of its interval, and is no bad one.
+    """
+    return np.where(sums.sum(axis=-1) > 0, ratio(sums), np.nan)
+
+
 def pair_accuracy(sums: Float64, ties: Ties = "half") -> Float64:
     """Give the share of pairs in the right order, 0 to 1, [..., 3] to [...]; NaN without a pair that counts.
 

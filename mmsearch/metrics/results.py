@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mmsearch.metrics.measures import Table, compute
-from mmsearch.metrics.pnr import ratio
+from mmsearch.metrics.pnr import ratio_of_part
 from mmsearch.metrics.scored import Float64
 from mmsearch.metrics.significance import Interval, bootstrap_intervals, percentile_interval, resample
 from mmsearch.metrics.statistic import Statistic
@@ -87,7 +87,7 @@ def by_grade(table: Table, *, resamples: int = 1_000, seed: int = 0) -> list[Res
         counts = np.zeros((len(pairs.queries), 3))
         rows = (pairs.high == high) & (pairs.low == low)
         np.add.at(counts, pairs.query[rows], pairs.counts[rows])
-        statistics.append(Statistic(f"{high}>{low}", counts, ratio, int(counts.any(axis=1).sum()), totals))
+        statistics.append(Statistic(f"{high}>{low}", counts, ratio_of_part, int(counts.any(axis=1).sum()), totals))
     intervals = bootstrap_intervals(statistics, resamples=resamples, seed=seed)
     return [_result(s, i) for s, i in zip(statistics, intervals, strict=True)]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mmsearch.metrics import Result, Scored, Statistic, bootstrap_intervals, count_pairs
 from mmsearch.metrics.inputs import Input
-from mmsearch.metrics.pnr import ratio
+from mmsearch.metrics.pnr import ratio_of_part
 from mmsearch.metrics.results import Pairs
 from mmsearch.metrics.scored import Bools, Float64
 from mmsearch.report.markup import is_chinese
@@ -118,7 +118,9 @@ def measure_counts(parts: Mapping[str, Mapping[str, Float64]], bootstrap: Bootst
     happens to draw none of its queries, which is left out of the interval: a small slice is no bad one.
     """
     statistics = {
-        feature: [Statistic(name, counts, _ratio, int(counts.any(axis=1).sum())) for name, counts in slices.items()]
+        feature: [
+            Statistic(name, counts, ratio_of_part, int(counts.any(axis=1).sum())) for name, counts in slices.items()
+        ]
         for feature, slices in parts.items()
     }
     flat = [statistic for those in statistics.values() for statistic in those]
@@ -130,7 +132,3 @@ def measure_counts(parts: Mapping[str, Mapping[str, Float64]], bootstrap: Bootst
         ]
         for feature, those in statistics.items()
     }
-
-
-def _ratio(sums: Float64) -> Float64:
-    return np.where(sums.sum(axis=-1) > 0, ratio(sums), np.nan)
