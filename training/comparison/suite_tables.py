@@ -57,6 +57,7 @@ def as_json(tables: Sequence[Table], config: str, overrides: Sequence[str]) -> d
     for table in tables:
         figures = next(iter(next(iter(table.outcomes.values())).values())).values
         found[table.name] = {
+            "order": list(table.outcomes),
             "figures": {name: summary_json(summarise(table.outcomes, name)) for name in figures},
             "runs": {
                 label: {str(seed): outcome_json(one) for seed, one in seeds.items()}
