@@ -109,8 +109,8 @@ def test_without_open_clip_it_says_what_to_install(monkeypatch):
     ("data", "message"),
     [
         (b"no gzip", "cannot be read"),
-        (gzip.compress(b"#version\na b\nc\n"), ":3: is no merge of two pieces"),
-        (gzip.compress(b"#version\na b\nc d"), "holds 2 merges, CLIP has 48894"),
+        (gzip.compress(b"#version\na b\nc\n", mtime=0), ":3: is no merge of two pieces"),
+        (gzip.compress(b"#version\na b\nc d", mtime=0), "holds 2 merges, CLIP has 48894"),
     ],
 )
 def test_a_broken_vocabulary_is_named(tmp_path, monkeypatch, data, message):
