@@ -48,6 +48,8 @@ SMALL = {
     "demo": PATCHES,
     "cross": PATCHES,
     "exercises": PATCHES,
+    "fusion_compare": PATCHES,
+    "fusion_compare_exercises": PATCHES,
     "photos": TIMM,
     "mae_vit_b16": [
         *TIMM,

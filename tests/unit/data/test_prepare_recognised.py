@@ -39,7 +39,7 @@ def heard(monkeypatch) -> list[int]:
         heard.append(len(sound))
         if len(heard) > 1:
             raise RuntimeError("tired")
-        return [Segment(0.0, 1.0, "so we begin"), Segment(1.0, 2.0, "so we begin"), Segment(2.0, 3.0, "with salt")]
+        return [Segment(0.0, 0.1, "so we begin"), Segment(0.1, 0.2, "so we begin"), Segment(0.2, 9.0, "with salt")]
 
     monkeypatch.setattr(FasterWhisper, "transcribe", transcribe)
     return heard
