@@ -90,7 +90,8 @@ def _count_few(grades: _Codes, groups: _Groups | None, num_grades: int) -> Itera
     real = np.float32 if length <= _FLOAT32_LENGTH else np.float64
     marks = [(grades == level).astype(real) for level in range(num_grades)]
     ones = np.ones(length, dtype=real)
-    present = [(mark @ ones).astype(np.int64) for mark in marks]
+    with np.errstate(invalid="ignore"):  # vector kernels of BLAS may raise the flag for what lies beside their numbers
+        present = [(mark @ ones).astype(np.int64) for mark in marks]
     for low in range(num_grades - 1):
         running = _running(marks[low])
         for high in range(low + 1, num_grades):

@@ -84,6 +84,7 @@ def test_an_unchanged_corpus_publishes_nothing(made):
     assert (made / "index" / "CURRENT").read_bytes() == current
 
 
+@pytest.mark.nightly  # tests/integration/refresh/test_refresh_codes.py has the same at reduced size
 def test_all_codes_can_be_served_and_stand_in_the_report(made):
     """M vectors a video instead of one; the page compares both."""
     places = ["--model", made / "model", "--corpus", made / "corpus", "--index", made / "codes"]

@@ -138,7 +138,7 @@ def launched(tree, folder, count):
 
 ENGINES = [
     {"type": "plain"},
-    pytest.param({"type": "deepspeed", "zero_stage": 3}, marks=pytest.mark.deepspeed),
+    pytest.param({"type": "deepspeed", "zero_stage": 3}, marks=[pytest.mark.deepspeed, pytest.mark.nightly]),
 ]
 
 
