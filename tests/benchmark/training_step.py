@@ -7,10 +7,9 @@ One CLIP is made by open_clip with random weights and written down; our model re
 open_clip's side is `open_clip_train.train.train_one_epoch` itself, with the optimizer and the schedule of its `main`;
 ours is what the loop of a stage does in a step. Both see the same numbers in the same batches, AdamW, clipping, rates
 and precision, and take turns step by step: the batches of open_clip's loop come from an iterator that runs our step in
-between. The first losses must be equal and so must the floating-point operations (open_clip takes the square of scores
-twice, we once), or it is not the same work. Each has AdamW as its own loop makes it: on a CPU ours is torch's fused
-kernel. Ours has to normalise the pixels within its step, open_clip gets them normalised. On a CPU seconds are those of
-the processor, on one thread; on a GPU the clock's, when the GPU has finished. The last line is one JSON object.
+between. The first losses must be equal and so must the floating-point operations (open_clip squares scores twice, we
+once). Each has AdamW as its own loop makes it: on a CPU ours is torch's fused kernel. Ours normalises the pixels within
+its step, open_clip gets them normalised. On a CPU seconds are the processor's, on one thread; on a GPU the clock's.
 """
 
 from __future__ import annotations
