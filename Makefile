@@ -5,9 +5,11 @@ RUN    := runs/demo
 BIN    := $(VENV)/bin
 # the environment is made anew from these files whenever one of them changes
 READY  := $(VENV)/.ready
-# a GGUF file of a small language model, to choose the demo's key sentences instead of terms: make demo LLM=model.gguf
+# a GGUF file of a small language model, which then chooses key sentences of the demo's transcripts (needs the extra gguf):
+# make demo LLM=model.gguf
 LLM    ?=
-CHOOSE := $(if $(LLM),sentences.method=likelihood sentences.model.type=gguf sentences.model.path=$(LLM))
+CHOOSE := $(if $(LLM),sentences.max_chars=60 sentences.max_sentence_chars=60 sentences.method=likelihood \
+          sentences.model.type=gguf sentences.model.path=$(LLM))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit lint format bench clean
