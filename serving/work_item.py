@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-
-from mmsearch.protocols import Float32
 
 if TYPE_CHECKING:
     from serving.embed import EmbedJob
-
-#: Outputs of towers that need not be run: tower -> row of the corpus -> output.
-Reused = Mapping[str, Mapping[int, Float32]]
-
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
@@ -23,22 +18,12 @@ class WorkItem:
     Args:
         key: hash of all that decides the bytes of the result; the name under which the result is kept.
         rows: rows of the corpus, in the order of the result.
-        reused: outputs of towers that are known already, of some of the rows.
+        reused: file of tower outputs that are known already (`serving.towers.read_reused`); None = none.
     """
 
     key: str
     rows: tuple[int, ...]
-    reused: Reused = field(default_factory=dict)
-
-    def only(self, rows: Iterable[int]) -> WorkItem:
-        """Give the same item with some of its rows."""
-        rows = tuple(rows)
-        kept = set(rows)
-        reused = {
-            tower: {row: known for row, known in outputs.items() if row in kept}
-            for tower, outputs in self.reused.items()
-        }
-        return replace(self, rows=rows, reused=reused)
+    reused: Path | None = None
 
 
 class Reason(StrEnum):
@@ -78,11 +63,11 @@ class Done:
 class Executor(Protocol):
     """Runs work items somewhere: here, in processes, on a cluster. The results are the same bytes."""
 
-    def run(self, items: Iterable[WorkItem], job: EmbedJob) -> Iterator[Done]:
+    def run(self, items: Collection[WorkItem], job: EmbedJob) -> Iterator[Done]:
         """Embed and commit items; yield each when its result lies in the work folder, in any order.
 
-        Items are read no faster than they are worked on, where the engine allows it. An item whose valid result lies
-        there already is not embedded again.
+        Items are drawn once, by the thread that iterates, no faster than they are worked on. An item whose valid result
+        lies there already is not embedded again.
 
         Raises:
             MmsearchError: embedding cannot go on: workers do not start, the corpus is damaged, the disk refuses, or
