@@ -4,7 +4,8 @@ A `concurrent.futures.ProcessPoolExecutor` is broken for good by one segfault, c
 memory limit. `Pool` does these three things, and nothing else.
 """
 
+from mmsearch.workers.child import beat
 from mmsearch.workers.pool import Pool
 from mmsearch.workers.task import Failure, Outcome
 
-__all__ = ["Failure", "Outcome", "Pool"]
+__all__ = ["Failure", "Outcome", "Pool", "beat"]

@@ -15,16 +15,29 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-READY, RETURNED, RAISED, OUT_OF_MEMORY, UNUSABLE = "ready", "returned", "raised", "out_of_memory", "unusable"
+READY, BEAT, RETURNED, RAISED = "ready", "beat", "returned", "raised"
+OUT_OF_MEMORY, UNUSABLE = "out_of_memory", "unusable"
 
 _PR_SET_PDEATHSIG = 1
+
+_supervisor: Connection[Any, Any] | None = None
+
+
+def beat() -> None:
+    """Tell the supervisor that the work on the item goes on: its time limit counts from now.
+
+    For a function that a `Pool` calls, from the thread in which it was called; anywhere else it does nothing.
+    """
+    if _supervisor is not None:
+        _supervisor.send_bytes(pickle.dumps((BEAT, None)))
 
 
 def main(descriptor: int, parent: int) -> None:
     """Serve tasks from the socket until it is closed."""
+    global _supervisor
     _die_with(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a segfault is an expected event: no dump of gigabytes
-    connection = Connection(descriptor)
+    connection: Connection[Any, Any] = Connection(descriptor)
     try:
         max_bytes, pickled = connection.recv()
         if max_bytes is not None:
@@ -34,6 +47,7 @@ def main(descriptor: int, parent: int) -> None:
         connection.send((UNUSABLE, f"{type(error).__name__}: {error}"))
         return
     connection.send((READY, None))
+    _supervisor = connection
     while True:
         try:
             item = connection.recv()

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from mmsearch.errors import MmsearchError
-from mmsearch.workers.child import OUT_OF_MEMORY, RAISED, READY, UNUSABLE
+from mmsearch.workers.child import BEAT, OUT_OF_MEMORY, RAISED, READY, UNUSABLE
 from mmsearch.workers.process import WorkerProcess
 from mmsearch.workers.task import Failure, Outcome, Task
 
@@ -33,10 +33,13 @@ class Pool(Generic[T, R]):
     Args:
         function: what to call on every item.
         num_workers: processes.
-        timeout_s: seconds of wall time for one item; None = no limit. Starting a worker does not count.
+        timeout_s: seconds of wall time for one item, or until its next `beat`; None = no limit. Starting a worker does
+            not count.
         max_bytes: private memory of a worker (RLIMIT_DATA; mapped files and libraries do not count); None = no limit.
         attempts: how often an item is begun before its failure is reported.
         threads: threads for the numerical libraries in a worker.
+        fresh_after_raise: whether an exception ends its worker too: where it may leave a broken state (a GPU's).
+        start_s: seconds that a worker may take to start and to unpickle the function.
 
     On Linux, workers die when the thread that started them ends, and with it when the process does, also by SIGKILL;
     use a pool from one thread. Elsewhere they end after their current item.
@@ -51,12 +54,15 @@ class Pool(Generic[T, R]):
         max_bytes: int | None = None,
         attempts: int = 2,
         threads: int = 1,
+        fresh_after_raise: bool = False,
+        start_s: float = 120.0,
     ) -> None:
         if num_workers < 1 or attempts < 1:
             raise ValueError("num_workers and attempts must be at least 1")
         self._function = pickle.dumps(function)
         self._num_workers, self._attempts = num_workers, attempts
         self._timeout_s, self._max_bytes, self._threads = timeout_s, max_bytes, threads
+        self._fresh_after_raise, self._start_s = fresh_after_raise, start_s
         self._workers: list[WorkerProcess[T]] = []
         self._failed_starts = 0
 
@@ -124,7 +130,7 @@ class Pool(Generic[T, R]):
         return self._start() if len(self._workers) < self._num_workers else None
 
     def _start(self) -> WorkerProcess[T]:
-        worker: WorkerProcess[T] = WorkerProcess(self._function, self._max_bytes, self._threads)
+        worker: WorkerProcess[T] = WorkerProcess(self._function, self._max_bytes, self._threads, self._start_s)
         self._workers.append(worker)
         return worker
 
@@ -159,10 +165,17 @@ class Pool(Generic[T, R]):
             worker.ready, self._failed_starts = True, 0
             worker.begin(self._timeout_s)
             return None
+        if kind == BEAT:
+            worker.allow(self._timeout_s)
+            return None
         if kind == OUT_OF_MEMORY:  # its memory is in pieces: do not use it again
             return self._failed(worker, Failure.OUT_OF_MEMORY, f"more than {_mebibytes(self._max_bytes)}")
         assert worker.task is not None  # noqa: S101 (for the type checker)
-        index, worker.task = worker.task.index, None
+        index = worker.task.index
+        if kind == RAISED and self._fresh_after_raise:
+            self._remove(worker)
+        else:
+            worker.task = None
         return Outcome(index, None, Failure.RAISED, value) if kind == RAISED else Outcome(index, value)
 
     def _gone(self, worker: WorkerProcess[T]) -> Outcome[R] | None:

@@ -25,7 +25,6 @@ _BOOT = (
     "from mmsearch.workers.child import main; main(int(sys.argv[2]), int(sys.argv[3]))"
 )
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_START_S = 120.0
 _GRACE_S = 5.0
 
 
@@ -36,9 +35,10 @@ class WorkerProcess(Generic[T]):
         function: the pickled function.
         max_bytes: limit of its private memory; None = no limit.
         threads: threads for the numerical libraries in it.
+        start_s: seconds until it must be ready.
     """
 
-    def __init__(self, function: bytes, max_bytes: int | None, threads: int) -> None:
+    def __init__(self, function: bytes, max_bytes: int | None, threads: int, start_s: float) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             arguments = [json.dumps(sys.path), str(theirs.fileno()), str(os.getpid())]
@@ -53,7 +53,7 @@ class WorkerProcess(Generic[T]):
         self.connection: Connection[Any, Any] = Connection(ours.detach())
         self.task: Task[T] | None = None
         self.ready = False
-        self.deadline = time.monotonic() + _START_S
+        self.deadline = time.monotonic() + start_s
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # died already: heard as end of file
             self.connection.send((max_bytes, function))
 
@@ -61,9 +61,13 @@ class WorkerProcess(Generic[T]):
         """Send the task to the worker and start its clock."""
         assert self.task is not None  # noqa: S101 (for the type checker)
         self.task.attempts += 1
-        self.deadline = time.monotonic() + timeout_s if timeout_s is not None else float("inf")
+        self.allow(timeout_s)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send(self.task.item)
+
+    def allow(self, timeout_s: float | None) -> None:
+        """Let the worker be silent for so many seconds from now; None = for ever."""
+        self.deadline = time.monotonic() + timeout_s if timeout_s is not None else float("inf")
 
     def hear(self) -> tuple[str, Any] | None:
         """Give what the worker said; None when it is gone."""

@@ -53,6 +53,33 @@ def child_that_sleeps(path):
     Path(path).write_text(str(process.pid))
     time.sleep(60)
 
+def slow_but_alive(beats):
+    from mmsearch.workers import beat
+    for _ in range(beats):
+        time.sleep(0.2)
+        beat()
+    return beats
+
+def slow_start(seconds):
+    return SlowStart(seconds)
+
+class SlowStart:
+    def __init__(self, seconds):
+        self.seconds = seconds
+    def __setstate__(self, state):
+        time.sleep(state["seconds"])
+    def __call__(self, item):
+        return item
+
+class Fails:
+    def __init__(self):
+        self.calls = 0
+    def __call__(self, item):
+        self.calls += 1
+        if item == "raise":
+            raise ValueError("no such thing")
+        return self.calls
+
 class Counter:
     def __init__(self):
         self.calls = 0
@@ -149,6 +176,28 @@ def test_an_object_keeps_its_state_in_the_worker(tasks):
         values = [o.value for o in pool.imap(range(5))]
     assert [calls for _, calls in values] == [1, 2, 3, 4, 5]
     assert {pid for pid, _ in values}.isdisjoint({os.getpid()})
+
+
+def test_the_time_limit_counts_from_the_last_beat(tasks):
+    with Pool(tasks.slow_but_alive, num_workers=1, timeout_s=0.7) as pool:
+        assert [o.value for o in pool.imap([5, 0])] == [5, 0]
+    tasks.slow_but_alive(1)  # outside of a worker a beat does nothing
+
+
+def test_a_worker_may_be_ended_by_an_exception(tasks):
+    items = ["fine", "raise", "fine", "fine"]
+    for fresh, calls in ((False, [1, None, 3, 4]), (True, [1, None, 1, 2])):
+        with Pool(tasks.Fails(), num_workers=1, fresh_after_raise=fresh) as pool:
+            outcomes = list(pool.imap(items))
+        assert [o.value for o in outcomes] == calls
+        assert outcomes[1].detail == "ValueError: no such thing"
+    assert children() == []
+
+
+def test_the_time_to_start_is_limited(tasks):
+    with Pool(tasks.slow_start(30), num_workers=1, start_s=0.3) as pool, pytest.raises(MmsearchError, match="start"):
+        list(pool.imap([1]))
+    assert children() == []
 
 
 def test_workers_that_cannot_start_raise(tasks):
