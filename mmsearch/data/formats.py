@@ -65,10 +65,11 @@ def jsonl_rows(path: Path) -> Rows:
         lines = BoundedLines(file)
         for line in lines:
             if line.strip():
-                yield lines.number, lines.too_long(line) if lines.cut else _json_object(line)
+                yield lines.number, lines.too_long(line) if lines.cut else json_cells(line)
 
 
-def _json_object(line: bytes) -> Cells | Unreadable:
+def json_cells(line: bytes) -> Cells | Unreadable:
+    """Give the cells of one line of JSON Lines."""
     try:
         cells = json.loads(line.decode())
     except UnicodeDecodeError as error:

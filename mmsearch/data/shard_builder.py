@@ -19,6 +19,18 @@ from mmsearch.workers import Outcome
 _OF_ALL: Mapping[str, type[MmsearchError]] = {kind.__name__: kind for kind in (ConfigError, MissingExtraError)}
 
 
+def rejection_of(doc_id: str, outcome: Outcome[Preparation]) -> Rejection:
+    """Give the rejection that stands for a video whose worker gave nothing.
+
+    Raises:
+        MissingExtraError, ConfigError: it would befall every video.
+    """
+    kind, _, problem = outcome.detail.partition(": ")
+    if error := _OF_ALL.get(kind):
+        raise error(problem)
+    return Rejection(doc_id, None, "unknown" if outcome.failure is None else outcome.failure.value, outcome.detail)
+
+
 class ShardBuilder:
     """Fills the file of one shard with the outcomes of its rows, in order; the file gets its name when it is whole."""
 
@@ -64,11 +76,7 @@ class ShardBuilder:
         doc_id = self._plan.rows[self._taken].doc_id
         self._taken += 1
         if outcome.value is None:
-            kind, _, problem = outcome.detail.partition(": ")
-            if error := _OF_ALL.get(kind):  # it would befall every video
-                raise error(problem)
-            reason = "unknown" if outcome.failure is None else outcome.failure.value
-            self._rejections.append(Rejection(doc_id, None, reason, outcome.detail))
+            self._rejections.append(rejection_of(doc_id, outcome))
             return
         self._rejections += outcome.value.rejections
         if outcome.value.video is not None:
