@@ -19,7 +19,6 @@ Int64 = npt.NDArray[np.int64]
 #: A query vector [D] and k, to the scores and rows of the best documents, best first.
 Nearest = Callable[[Float32, int], tuple[Float32, Int64]]
 
-_BLOCK = 65536
 #: How far from 1 the squared length of a stored vector may be; written ones are within 0.05.
 _SQUARE_TOLERANCE = 0.1
 
@@ -79,7 +78,7 @@ class ExactSearch:
     def _load(self, space: str) -> Nearest:
         with self._lock:
             if space not in self._loaded:
-                num_present = int(np.count_nonzero(self._index.stored(space)[1]))
+                num_present = int(np.count_nonzero(self._index.present(space)))
                 told = self._spaces[space]
                 self._loaded[space] = self._flat(told) if told.num_codes == 1 else self._scan(told, num_present)
             return self._loaded[space]
@@ -118,12 +117,10 @@ class ExactSearch:
 
     def _sound_blocks(self, space: TowerSpace) -> Iterator[tuple[Int64, Float32]]:
         """Give the rows and vectors of documents that are present and undamaged, block by block."""
-        stored, present = self._index.stored(space.name)
-        for start in range(0, len(stored), _BLOCK):
-            block = stored[start : start + _BLOCK].astype(np.float32)
-            codes = block.reshape(len(block), space.num_codes, space.dim)
+        for rows, vectors in self._index.blocks(space.name):
+            codes = vectors.reshape(len(vectors), space.num_codes, space.dim)
             with np.errstate(all="ignore"):
                 squares = np.einsum("nmd,nmd->nm", codes, codes)
                 # damaged vectors (NaN, or far too long) would come first; NaN fails the comparison
-                good = present[start : start + _BLOCK] & (np.abs(squares - 1) < _SQUARE_TOLERANCE).all(axis=1)
-            yield start + np.flatnonzero(good), np.ascontiguousarray(block[good])
+                good = (np.abs(squares - 1) < _SQUARE_TOLERANCE).all(axis=1)
+            yield rows[good], vectors[good]

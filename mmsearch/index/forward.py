@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,34 @@ import numpy.typing as npt
 from mmsearch.errors import CorruptIndexError, DataError
 from mmsearch.files import hash_file
 from mmsearch.index.arrays import open_array
-from mmsearch.index.ids import IdTable, check_rows
+from mmsearch.index.ids import IdTable, UInt64, check_rows
 from mmsearch.index.layout import QUERY_TOWER, generations_of, present_file, read_current, split_name, vectors_file
 from mmsearch.index.manifest import Manifest, read_manifest
+from mmsearch.index.stored import Stored
 from mmsearch.protocols import Bool, Float32
 from mmsearch.types import Space
 
+#: How much of what is read is compared with its checksum: nothing, each block before it is first used, or all at once.
+Verify = Literal["none", "lazy", "full"]
+
 _MAX_RETRIES = 5
+_BLOCK = 65536
+_NUM_CONTENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Rows whose vectors come from one model, and the query tower of that model.
+
+    Args:
+        rows: the rows, dead ones too.
+        spaces: the spaces that these rows have.
+        query_tower: folder of their query tower.
+    """
+
+    rows: range
+    spaces: tuple[Space, ...]
+    query_tower: Path
 
 
 class ForwardIndex:
@@ -44,7 +66,7 @@ class ForwardIndex:
             self._present[space.name] = open_array(folder / present_file(space.name), "bool", (manifest.num_docs,))
 
     @classmethod
-    def open(cls, index_dir: Path | str, generation: str | None = None) -> ForwardIndex:
+    def open(cls, index_dir: Path | str, generation: str | None = None, *, verify: Verify = "lazy") -> ForwardIndex:
         """Open the generation that is served.
 
         Checks the manifest's checksum, and the size and header of every file: milliseconds, whatever the size. The
@@ -53,6 +75,8 @@ class ForwardIndex:
         Args:
             index_dir: the index.
             generation: another generation, by its name.
+            verify: `full` reads everything before it comes back; `lazy` compares a block with its checksum before
+                a vector of it is first given; `none` leaves all that to `verify()`.
 
         Raises:
             DataError: nothing was published here, or there is no such generation.
@@ -64,15 +88,32 @@ class ForwardIndex:
         if generation is not None:
             if split_name(generation) is None or not (generations / generation).is_dir():
                 raise DataError(f"{index_dir}: there is no generation {generation!r}")
-            return cls(generations / generation, generation)
+            return cls._checked(generations / generation, generation, verify)
         for _ in range(_MAX_RETRIES):
             name = read_current(index_dir)
             try:
-                return cls(generations / name, name)
+                return cls._checked(generations / name, name, verify)
             except CorruptIndexError:
                 if read_current(index_dir) == name:  # else it was replaced and removed while we opened it
                     raise
         raise CorruptIndexError(f"{index_dir}: generations come and go faster than one can be opened")
+
+    @classmethod
+    def _checked(cls, folder: Path, generation: str, verify: Verify) -> ForwardIndex:
+        index = cls(folder, generation)
+        if verify == "full":
+            index.verify()
+        return index
+
+    @property
+    def base(self) -> str | None:
+        """The generation that this one lies over; None when it stands alone."""
+        return None
+
+    @property
+    def versions(self) -> tuple[Version, ...]:
+        """The models whose vectors are in it: one, or two while an upgrade is under way."""
+        return (Version(range(self.num_rows), self.spaces, self.query_tower),)
 
     @property
     def spaces(self) -> tuple[Space, ...]:
@@ -81,8 +122,18 @@ class ForwardIndex:
 
     @property
     def num_docs(self) -> int:
-        """Number of documents."""
+        """Number of documents that can be found."""
         return self._manifest.num_docs
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows; those of documents that were deleted or replaced count."""
+        return self._manifest.num_docs
+
+    @property
+    def has_contents(self) -> bool:
+        """Whether content hashes were stored."""
+        return False
 
     @property
     def doc_ids(self) -> Sequence[str]:
@@ -124,15 +175,77 @@ class ForwardIndex:
             DataError: there is no such space.
             IndexError: a row is out of range.
         """
-        stored, present = self.stored(space)
-        wanted = check_rows(rows, self.num_docs)
+        stored, present = self._arrays(space)
+        wanted = check_rows(rows, self.num_rows)
         there = present.take(wanted, mode="clip") & (wanted >= 0)
         vectors = stored.take(wanted, axis=0, mode="clip").astype(np.float32)
         vectors[~there] = 0
         return vectors, there
 
-    def stored(self, space: str) -> tuple[npt.NDArray[Any], Bool]:
-        """Give all vectors of a space as they lie on the disk, read-only: [num_docs, M*D], present [num_docs]."""
+    def raw(self, space: str, rows: npt.NDArray[np.int64]) -> Stored:
+        """Give rows as they lie on the disk: what a copy into another generation takes.
+
+        Args:
+            space: name of the space.
+            rows: rows of documents, none of them -1, [N].
+
+        Raises:
+            DataError: there is no such space, or the rows are of versions that are stored differently.
+            CorruptIndexError: a block of these rows is damaged (`sound` tells which rows are not).
+            IndexError: a row is out of range.
+        """
+        stored, present = self._arrays(space)
+        wanted = check_rows(rows, self.num_rows, missing=False)
+        return Stored(stored[wanted], None, present[wanted])
+
+    def sound(self, space: str, rows: npt.NDArray[np.int64]) -> Bool:
+        """Tell which rows lie in blocks that are what was published, [N]; there is no such knowledge with `none`."""
+        self._arrays(space)
+        return np.ones(len(check_rows(rows, self.num_rows, missing=False)), bool)
+
+    def contents(self, rows: npt.NDArray[np.int64]) -> UInt64:
+        """Give the content hash of every modality of documents, [N, 8].
+
+        Columns stand in the order of `Modality`, what is over is free. 0 = the video lacks it; all zeros where no
+        hashes were stored (`has_contents`) or the row is -1.
+        """
+        return np.zeros((len(check_rows(rows, self.num_rows)), _NUM_CONTENTS), np.uint64)
+
+    def live(self) -> Bool:
+        """Tell which rows are of documents that can be found, [num_rows]."""
+        return np.ones(self.num_rows, bool)
+
+    def present(self, space: str) -> Bool:
+        """Tell which rows are live and have a vector in a space, [num_rows]."""
+        return np.array(self._arrays(space)[1])
+
+    def blocks(self, space: str, rows: range | None = None) -> Iterator[tuple[npt.NDArray[np.int64], Float32]]:
+        """Give all vectors of a space, some thousand documents at a time, in the order of their rows.
+
+        Args:
+            space: name of the space.
+            rows: these alone, as `Version.rows`.
+
+        Returns:
+            Pairs of rows [B] and their vectors [B, M*D]; documents that are dead, not present or damaged are left out.
+
+        Raises:
+            DataError: there is no such space.
+        """
+        stored, present = self._arrays(space)
+        within = range(self.num_rows) if rows is None else rows
+        for start in range(within.start, within.stop, _BLOCK):
+            stop = min(start + _BLOCK, within.stop)
+            kept = start + np.flatnonzero(present[start:stop])
+            yield kept, stored[kept].astype(np.float32)
+
+    def warm(self) -> None:
+        """Read everything that look-ups need once, in order, so that the first ones find it in memory."""
+        for space in self.spaces:
+            for _ in self.blocks(space.name):
+                pass
+
+    def _arrays(self, space: str) -> tuple[npt.NDArray[Any], Bool]:
         if space not in self._vectors:
             raise DataError(f"{self._folder}: there is no space '{space}'; there are: {', '.join(self._vectors)}")
         return self._vectors[space], self._present[space]

@@ -187,13 +187,13 @@ def _decode(text: bytes) -> str:
         raise CorruptIndexError(f"the index holds a damaged doc_id ({text!r}); publish again") from error
 
 
-def check_rows(rows: npt.NDArray[Any], num_docs: int) -> Int64:
+def check_rows(rows: npt.NDArray[Any], num_rows: int, *, missing: bool = True) -> Int64:
     """Give row numbers as int64.
 
     Raises:
-        IndexError: a row is neither -1 (missing) nor one of the index's.
+        IndexError: a row is neither one of the index's nor, where that is allowed, -1 (missing).
     """
     checked = np.asarray(rows, dtype=np.int64)
-    if checked.size and (int(checked.min()) < -1 or int(checked.max()) >= num_docs):
-        raise IndexError(f"rows must be -1 (missing) or 0 … {num_docs - 1}")
+    if checked.size and (int(checked.min()) < -missing or int(checked.max()) >= num_rows):
+        raise IndexError(f"rows must be {'-1 (missing) or ' if missing else ''}0 … {num_rows - 1}")
     return checked

@@ -12,7 +12,7 @@ from mmsearch.errors import CorruptIndexError, FormatVersionError
 from mmsearch.index.layout import FORMAT_VERSION, MANIFEST, split_name
 from mmsearch.types import Space
 
-Dtype = Literal["float16", "float32"]
+Dtype = Literal["float16", "float32", "int8"]
 
 _MAX_BYTES = 16 << 20
 _SPACE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"

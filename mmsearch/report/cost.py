@@ -75,7 +75,7 @@ def storage(index_dir: Path, index: ForwardIndex) -> Storage:
     spaces = []
     for space in manifest.spaces:
         taken = sizes[vectors_file(space.name)] + sizes[present_file(space.name)]
-        present = float(np.mean(index.stored(space.name)[1]))
+        present = float(np.count_nonzero(index.present(space.name)) / max(index.num_docs, 1))
         spaces.append(SpaceCost(space.name, space.num_codes, space.dim, space.dtype, taken / videos, present))
     tower = sum(size for name, size in sizes.items() if name.startswith(f"{QUERY_TOWER}/"))
     ids = sum(sizes[name] for name in ids_files()) / videos

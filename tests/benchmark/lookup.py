@@ -67,13 +67,12 @@ def build(folder: Path, num_docs: int) -> None:
 def open_forward_index(folder: Path) -> Lookup:
     """Ids to rows through the sorted hashes, then one gather."""
     index = ForwardIndex.open(folder / "index")
-    stored, _ = index.stored(SPACE.name)
 
     def look_up(doc_ids: Sequence[str]) -> Half:
         rows = index.rows(doc_ids)
         if rows.min() < 0:
             raise KeyError("a document is missing")
-        return stored.take(rows, axis=0)
+        return index.raw(SPACE.name, rows).vectors
 
     return look_up
 

@@ -47,7 +47,7 @@ def test_half_floats_are_the_default(publish, tmp_path):
     publish()
     index = ForwardIndex.open(tmp_path / "index")
     assert index.dtypes == {"cover": "float16", "content": "float16"}
-    assert index.stored("content")[0].dtype == np.float16
+    assert index.raw("content", np.array([0])).vectors.dtype == np.float16
     assert index.vectors("content", np.array([0]))[0].dtype == np.float32
 
 
