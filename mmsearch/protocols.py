@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,41 @@ class DocumentEncoder(Protocol):
 
     def encode(self, videos: Sequence[PreparedVideo]) -> dict[str, Embedded]:
         """Give the vectors of every space by its name."""
+        ...
+
+
+@runtime_checkable
+class SteppedEncoder(DocumentEncoder, Protocol):
+    """A `DocumentEncoder` whose steps can be called one by one; `encode` is `fuse(run_towers(read(videos)))`.
+
+    So the pictures of the next batch can be decoded while this one is computed, and what a tower made of a picture
+    that did not change is used again: what `kept` gave once is what `read` takes.
+    """
+
+    #: A fingerprint for each modality whose tower outputs can be kept: of all that moves them.
+    towers: Mapping[Modality, str]
+
+    def read(
+        self, videos: Sequence[PreparedVideo], reused: Mapping[Modality, Mapping[int, Float32]] | None = None
+    ) -> Any:
+        """Give what the towers read: pictures decoded, texts as tokens. On the CPU; safe for threads.
+
+        Args:
+            videos: a batch.
+            reused: kept outputs by place in the batch; these pictures are not decoded, and their towers not run.
+        """
+        ...
+
+    def run_towers(self, inputs: Any) -> Any:
+        """Give what the towers make of what `read` gave."""
+        ...
+
+    def fuse(self, outputs: Any) -> dict[str, Embedded]:
+        """Give the vectors of every space from what `run_towers` gave."""
+        ...
+
+    def kept(self, outputs: Any) -> dict[Modality, dict[int, Float32]]:
+        """Give the outputs that can be kept: of every modality of `towers`, by place in the batch; plain arrays."""
         ...
 
 

@@ -5,7 +5,7 @@ Letters: B videos, F frames, L tokens of a text, N tokens of all modalities, M c
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmsearch.encoders import FrameTower, ImageTower, TextTower
 from mmsearch.models.inputs import DocumentInputs, TextInputs
 from mmsearch.models.settings import ModelSettings
+from mmsearch.models.tower_outputs import Reused, Tokens, TowerOutputs, joined, placed
 from mmsearch.nn import masked_mean
 from mmsearch.types import CONTENT, PERCEPTION, TEXTS, Modality
 
@@ -50,11 +51,6 @@ class DocumentTokens(NamedTuple):
     modality: Tensor
 
 
-class _Tokens(NamedTuple):
-    tokens: Tensor  # [B, N, W]
-    mask: Tensor  # [B, N]
-
-
 class DocumentTower(nn.Module):
     """Encode covers, frames and texts once, and give the codes of all four spaces.
 
@@ -85,34 +81,62 @@ class DocumentTower(nn.Module):
 
         `cover` and `frames` have one code, `perception` and `content` as many as the fusion gives.
         """
-        asked = set(spaces)
-        found: dict[str, Codes] = {}
+        return self.codes(self.run_towers(inputs, spaces), spaces)
+
+    def run_towers(
+        self,
+        inputs: DocumentInputs,
+        spaces: Collection[str] = tuple(SPACES),
+        reused: Mapping[Modality, Reused] | None = None,
+    ) -> TowerOutputs:
+        """Give what the towers make of videos: the first and dear step of `forward`.
+
+        Args:
+            inputs: the videos; pictures whose outputs are reused may be blank.
+            spaces: those that will be asked of `codes`.
+            reused: outputs of earlier runs, of pictures and weights that did not change. A tower is not run at all
+                where every video that has its modality is among them.
+        """
+        asked, reused = set(spaces), reused or {}
         fused = bool(asked & {"perception", "content"})
-        tokens = self._encode_texts(inputs) if fused else {}
+        texts = {m: self._encode_text(inputs.texts[m]) for m in TEXTS} if fused else {}
+        cover = frames = None
         if fused or "cover" in asked:
-            pictures = self._encode_covers(inputs, with_regions=fused)
-            if fused:
-                tokens[Modality.COVER] = _Tokens(self.from_image(pictures.tokens), pictures.mask)
-            found["cover"] = self._codes("cover", pictures.tokens[:, :1], inputs.has_cover)
+            cover = self._encode_covers(inputs, reused.get(Modality.COVER), with_regions=fused)
         if asked & {"frames", EACH_FRAME, "content"}:
-            frames = self.frame(inputs.frames, inputs.has_frame, self._encode_picture)
-            tokens[Modality.FRAMES] = _Tokens(self.from_frame(frames.tokens), frames.mask)
+            frames = self._encode_frames(inputs, reused.get(Modality.FRAMES))
+        return TowerOutputs(texts, cover, frames)
+
+    def codes(self, outputs: TowerOutputs, spaces: Collection[str] = tuple(SPACES)) -> dict[str, Codes]:
+        """Give the codes of videos from what the towers gave for these spaces: the second step of `forward`."""
+        asked, found = set(spaces), dict[str, Codes]()
+        cover, frames = outputs.cover, outputs.frames
+        if cover is not None:
+            found["cover"] = self._codes("cover", cover.tokens[:, :1], cover.mask[:, 0])
+        if frames is not None:
             pooled = masked_mean(frames.tokens, frames.mask).unsqueeze(1)
             found["frames"] = self._codes("frames", pooled, frames.mask.any(1))
             found[EACH_FRAME] = self._codes("frames", frames.tokens, frames.mask)
-        for space in ("perception", "content"):
-            if space in asked:
-                found[space] = self.fuse(space, _joined({m: tokens[m] for m in SPACES[space]}))
+        if asked & {"perception", "content"}:
+            tokens = self._tokens(outputs)
+            for space in ("perception", "content"):
+                if space in asked:
+                    found[space] = self.fuse(space, _joined({m: tokens[m] for m in SPACES[space]}))
         return {name: codes for name, codes in found.items() if name in asked}
 
     def tokens(self, inputs: DocumentInputs) -> DocumentTokens:
         """Give what the fusion of `content` reads: the tokens of all modalities, as the towers left them."""
-        found = self._encode_texts(inputs)
-        pictures = self._encode_covers(inputs, with_regions=True)
-        frames = self.frame(inputs.frames, inputs.has_frame, self._encode_picture)
-        found[Modality.COVER] = _Tokens(self.from_image(pictures.tokens), pictures.mask)
-        found[Modality.FRAMES] = _Tokens(self.from_frame(frames.tokens), frames.mask)
+        found = self._tokens(self.run_towers(inputs, ("content",)))
         return _joined({m: found[m] for m in CONTENT})
+
+    def _tokens(self, outputs: TowerOutputs) -> dict[Modality, Tokens]:
+        """Give the tokens of each modality, brought to the width of the fusion."""
+        found = dict(outputs.texts)
+        if outputs.cover is not None:
+            found[Modality.COVER] = Tokens(self.from_image(outputs.cover.tokens), outputs.cover.mask)
+        if outputs.frames is not None:
+            found[Modality.FRAMES] = Tokens(self.from_frame(outputs.frames.tokens), outputs.frames.mask)
+        return found
 
     def fuse(self, space: str, tokens: DocumentTokens) -> Codes:
         """Give the codes of a fused space from the tokens of its modalities."""
@@ -122,28 +146,38 @@ class DocumentTower(nn.Module):
     def _codes(self, space: str, codes: Tensor, present: Tensor) -> Codes:
         return Codes(F.normalize(self.heads[space](codes), dim=-1), present)
 
-    def _encode_texts(self, inputs: DocumentInputs) -> dict[Modality, _Tokens]:
-        return {modality: self._encode_text(inputs.texts[modality]) for modality in TEXTS}
-
-    def _encode_text(self, text: TextInputs) -> _Tokens:
+    def _encode_text(self, text: TextInputs) -> Tokens:
         read = _at_least_one(text.mask.any(1))  # only the texts that are there cost anything
         mask = text.mask[read]
         mask[:, 0] |= ~mask.any(1)  # attention over nothing would be NaN
         seen = self.text(text.ids[read], mask)
         tokens = seen.new_zeros(*text.ids.shape, self.text.width)
         tokens[read] = seen
-        return _Tokens(tokens, text.mask)
+        return Tokens(tokens, text.mask)
 
-    def _encode_covers(self, inputs: DocumentInputs, *, with_regions: bool) -> _Tokens:
+    def _encode_covers(self, inputs: DocumentInputs, reused: Reused | None, *, with_regions: bool) -> Tokens:
         """Give the cover's tokens, the whole and then its regions: [B, 1 (+ grid²), W of the picture tower]."""
-        read = _at_least_one(inputs.has_cover)
+        wanted = inputs.has_cover if reused is None else inputs.has_cover & ~reused.rows
+        if reused is not None and not wanted.any():
+            return joined(None, reused)
+        read = _at_least_one(wanted)
         seen = self.image(inputs.cover[read])
         parts = self.image.pool(seen).unsqueeze(1)
         if with_regions:
             parts = torch.cat([parts, self.image.grid(seen, self.cover_grid)], 1)
-        tokens = parts.new_zeros(len(read), *parts.shape[1:])
-        tokens[read] = parts
-        return _Tokens(tokens, inputs.has_cover.unsqueeze(1).expand(-1, tokens.shape[1]))
+        real = wanted[read].unsqueeze(1).expand(-1, parts.shape[1])
+        fresh = placed(Tokens(parts, real), read)
+        return fresh if reused is None else joined(fresh, reused)
+
+    def _encode_frames(self, inputs: DocumentInputs, reused: Reused | None) -> Tokens:
+        """Give the tokens of the frame tower: [B, T, W of it]."""
+        if reused is None:
+            return Tokens(*self.frame(inputs.frames, inputs.has_frame, self._encode_picture))
+        wanted = inputs.has_frame.any(1) & ~reused.rows
+        if not wanted.any():
+            return joined(None, reused)
+        fresh = self.frame(inputs.frames[wanted], inputs.has_frame[wanted], self._encode_picture)
+        return joined(placed(Tokens(*fresh), wanted), reused)
 
     def _encode_picture(self, pixels: Tensor) -> Tensor:
         """Give one vector a picture, [P, 3, S, S] to [P, W of the picture tower]."""
@@ -151,7 +185,7 @@ class DocumentTower(nn.Module):
         return pooled
 
 
-def _joined(tokens: dict[Modality, _Tokens]) -> DocumentTokens:
+def _joined(tokens: dict[Modality, Tokens]) -> DocumentTokens:
     order = list(Modality)
     modality = torch.cat(
         [torch.full((t.tokens.shape[1],), order.index(m), device=t.tokens.device) for m, t in tokens.items()]

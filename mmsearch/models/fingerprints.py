@@ -50,6 +50,25 @@ def model_spaces(
     )
 
 
+def tower_fingerprints(model: MatchModel) -> dict[Modality, str]:
+    """Give the fingerprint of each tower that reads pictures: of all that moves its outputs, and nothing else.
+
+    A model whose fusion, texts, projections or query towers were trained on keeps them.
+    """
+    settings, fused = model.settings, bool({"perception", "content"} & set(model.spaces))
+    kept: dict[Modality, tuple[str, ...]] = {}
+    if fused or "cover" in model.spaces:
+        kept[Modality.COVER] = ("document.image.",)
+    if {"frames", "content"} & set(model.spaces):
+        kept[Modality.FRAMES] = ("document.image.", "document.frame.")
+    read = settings.document.model_dump(mode="json", include={"image", "frames", "cover_grid"})
+    parts = {
+        "settings": json.dumps([read, settings.num_frames, fused], sort_keys=True),
+        "computation": _COMPUTATION_VERSION,
+    }
+    return {m: fingerprint({**parts, "modality": m.value} | _weights(model, names)) for m, names in kept.items()}
+
+
 def _num_codes(model: MatchModel, space: str) -> int:
     """Give the number of codes that the model gives in a space: several where several modalities are fused."""
     fused = len(SPACES[space.split(".")[0]]) > 1
@@ -61,9 +80,9 @@ def single_space(modality: Modality) -> str:
     return f"content.{modality.value}"
 
 
-def _weights(model: MatchModel) -> dict[str, bytes | str | Path]:
-    """Give a hash of every served weight by its name."""
-    served = ((n, t) for n, t in model.state_dict().items() if n.startswith(("document.", "student.")))
+def _weights(model: MatchModel, parts: tuple[str, ...] = ("document.", "student.")) -> dict[str, bytes | str | Path]:
+    """Give a hash of every weight of these parts (all that are served) by its name."""
+    served = ((n, t) for n, t in model.state_dict().items() if n.startswith(parts))
     hashes: dict[str, bytes | str | Path] = {}
     for name, tensor in served:
         array = np.ascontiguousarray(tensor.detach().cpu().float().numpy())

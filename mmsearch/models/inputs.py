@@ -6,7 +6,7 @@ Letters: B videos, F frames, S side of a picture in pixels, L tokens of a text, 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,8 +105,15 @@ class InputMaker:
         _, mask = self._tokenizer.encode_batch(queries, self._settings.lengths.query)
         return np.asarray(mask.sum(1) <= self._tokenizer.num_special)
 
-    def documents(self, videos: Sequence[PreparedVideo]) -> DocumentInputs:
+    def documents(
+        self, videos: Sequence[PreparedVideo], blank: Mapping[Modality, Collection[int]] | None = None
+    ) -> DocumentInputs:
         """Give the tensors of videos.
+
+        Args:
+            videos: the videos.
+            blank: pictures that are not decoded, because what a tower makes of them is known: of the modality `cover`
+                or `frames`, places of videos. They are there, and black.
 
         Raises:
             DataError: a picture is not of the side that the model reads; the message says how to prepare again.
@@ -115,11 +122,13 @@ class InputMaker:
         cover = np.zeros((len(videos), side, side, 3), np.uint8)
         frames = np.zeros((len(videos), num_frames, side, side, 3), np.uint8)
         has_frame = np.zeros((len(videos), num_frames), np.bool_)
+        blank_covers, blank_frames = (set((blank or {}).get(m, ())) for m in (Modality.COVER, Modality.FRAMES))
         for i, video in enumerate(videos):
-            if video.cover is not None:
+            has_frame[i, : len(video.frames)] = True
+            if video.cover is not None and i not in blank_covers:
                 cover[i] = self._pixels(video.cover, video.doc_id)
-            for j, frame in enumerate(video.frames[:num_frames]):
-                frames[i, j], has_frame[i, j] = self._pixels(frame, video.doc_id), True
+            for j, frame in enumerate(() if i in blank_frames else video.frames[:num_frames]):
+                frames[i, j] = self._pixels(frame, video.doc_id)
         return DocumentInputs(
             cover=torch.from_numpy(cover).permute(0, 3, 1, 2),
             has_cover=torch.tensor([video.cover is not None for video in videos], dtype=torch.bool),
