@@ -25,8 +25,10 @@ from mmsearch.errors import ConfigError, DataError
 from mmsearch.models.inputs import InputMaker
 from mmsearch.protocols import PreparedVideo
 from mmsearch.types import Modality
+from training.old_index import OldIndex
 from training.pairs import Judged, Pairs
-from training.tasks import ContrastiveSettings, GradedBatch, GradedSettings, MaskedSettings, PairBatch, PictureBatch
+from training.tasks import ContrastiveSettings, GradedBatch, GradedSettings, PairBatch
+from training.tasks.compatible import OldVectors
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -75,6 +77,7 @@ class PairBatches:
         batch_size: pairs of the global batch; fewer where there are fewer pairs.
         seed: of the order.
         share: this process's.
+        old: the old index that the task is to be compatible with; None = none.
     """
 
     def __init__(
@@ -87,9 +90,10 @@ class PairBatches:
         batch_size: int,
         seed: int,
         share: Share = Share(),
+        old: OldIndex | None = None,
     ) -> None:
         self._corpus, self._pairs, self._maker, self._settings = corpus, pairs, maker, settings
-        self._copies, self._seed = settings.queries_per_video, seed
+        self._copies, self._seed, self._old = settings.queries_per_video, seed, old
         if batch_size % self._copies:
             raise ConfigError(f"batch_size {batch_size} is no multiple of queries_per_video {self._copies}")
         rows = pairs.row_of
@@ -124,7 +128,15 @@ class PairBatches:
             to_videos=torch.from_numpy(to_videos),
             to_queries=torch.from_numpy(to_queries),
             satisfied=torch.from_numpy(self._pairs.satisfied[numbers]),
+            old=self._old_vectors(queries, rows),
         )
+
+    def _old_vectors(self, queries: Int64, rows: Int64) -> OldVectors | None:
+        """Read what the old index has of the global batch: its queries and its videos."""
+        if self._old is None:
+            return None
+        texts = [self._pairs.queries[i] for i in queries]
+        return self._old.of([self._corpus.doc_ids[row] for row in rows], texts)
 
     def _together(self, own_queries: Int64, own_rows: Int64, queries: Int64, rows: Int64) -> tuple[Bool, Bool]:
         """Tell which own queries belong to which videos [b, V], and the videos of own pairs to which queries [b, B].
@@ -156,6 +168,7 @@ class GradedBatches:
         batch_size: queries of the global batch; fewer where there are fewer queries.
         seed: of the order and the draws.
         share: this process's.
+        old: the old index that the task is to be compatible with; None = none.
     """
 
     def __init__(
@@ -168,9 +181,10 @@ class GradedBatches:
         batch_size: int,
         seed: int,
         share: Share = Share(),
+        old: OldIndex | None = None,
     ) -> None:
         self._corpus, self._judged, self._maker = corpus, judged, maker
-        self._settings, self._seed = settings, seed
+        self._settings, self._seed, self._old = settings, seed, old
         size, self._part = share.cut(batch_size, len(judged.queries), "judged queries")
         self._plan = PairPlan(np.zeros(len(judged.queries), np.int64), batch_size=size, seed=seed)
 
@@ -187,6 +201,7 @@ class GradedBatches:
             documents=self._maker.documents(videos),
             query_of=torch.from_numpy(query_of),
             grades=torch.from_numpy(grades),
+            old=None if self._old is None else self._old.of([video.doc_id for video in videos], texts),
         )
 
     def draw(self, step: int) -> tuple[list[str], Int64, Int64, Int64]:
@@ -201,52 +216,6 @@ class GradedBatches:
 
     def _drawn(self, query: int, random: np.random.Generator) -> Int64:
         return random.permutation(len(self._judged.rows[query]))[: self._settings.videos_per_query]
-
-
-class PictureBatches:
-    """Batches of pictures alone.
-
-    Args:
-        corpus: the prepared corpus.
-        rows: numbers of its videos that have a picture and may be learned from.
-        maker: of tensors.
-        settings: of the task.
-        batch_size: videos of the global batch; each gives its cover, or its frames, or both.
-        seed: of the order.
-        share: this process's.
-    """
-
-    def __init__(
-        self,
-        corpus: PreparedCorpus,
-        rows: Int64,
-        maker: InputMaker,
-        settings: MaskedSettings,
-        *,
-        batch_size: int,
-        seed: int,
-        share: Share = Share(),
-    ) -> None:
-        self._corpus, self._rows, self._maker, self._settings = corpus, rows, maker, settings
-        size, self._part = share.cut(batch_size, len(rows), "videos with pictures")
-        self._plan = PairPlan(row_groups_of(corpus, rows), batch_size=size, seed=seed)
-
-    def __call__(self, step: int) -> PictureBatch:
-        """Give this process's part of the batch of a step."""
-        with READING:
-            videos = self._corpus.read(self._rows[self._plan.batch(step)[self._part]].tolist())
-        videos = [with_pictures(video, frozenset(map(Modality, self._settings.sources))) for video in videos]
-        inputs = self._maker.documents(videos)
-        frame_of = [video.doc_id for video in videos for _ in range(inputs.has_frame.shape[1])]
-        found = {
-            "cover": (inputs.cover[inputs.has_cover], [v.doc_id for v in videos if v.cover is not None]),
-            "frames": (
-                inputs.frames.flatten(0, 1)[inputs.has_frame.flatten()],
-                [name for name, real in zip(frame_of, inputs.has_frame.flatten().tolist(), strict=True) if real],
-            ),
-        }
-        pictures = torch.cat([found[source][0] for source in self._settings.sources])
-        return PictureBatch(self._settings, [n for s in self._settings.sources for n in found[s][1]], pictures)
 
 
 def _by_row(row_of: Int64) -> list[Int64]:

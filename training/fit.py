@@ -31,6 +31,7 @@ from training.freezing import Freezing
 from training.identity import has_ended, run_hash_of, stage_record
 from training.lineage import Lineage
 from training.loop import Stage, StageLoop
+from training.old_index import compatible_with, pinned
 from training.paths import RunPaths
 from training.preflight import check_stages
 from training.processes import together
@@ -81,7 +82,7 @@ class _Run:
 
     def __init__(self, settings: FitSettings, device: torch.device) -> None:
         resolved = settings.model.resolve()
-        self._settings, self._device = settings.model_copy(update={"model": resolved}), device
+        self._settings, self._device = pinned(settings.model_copy(update={"model": resolved})), device
         self._paths = RunPaths(settings.run.dir)
 
     def go(self) -> None:
@@ -93,6 +94,7 @@ class _Run:
             _log.info("%s: this run has ended already", paths.folder)
             return
         found = latest_checkpoint(paths.checkpoints, run_hash)
+        self._compatible_with = compatible_with(settings)  # now: an old index may be gone when the run ends
         tokenizer = _tokenizer(settings, corpus)
         maker = InputMaker(settings.model, tokenizer)
         if rank() == 0:
@@ -201,7 +203,10 @@ class _Run:
         save_model(folder, model, self._tokenizer)
         spaces = {space.name: space.fingerprint for space in model_spaces(model, self._tokenizer)}
         weights = hash_bytes(*(t.numpy().tobytes() for t in unique_tensors(model).values()))
-        write_json(self._paths.fingerprints, {"run_hash": self._run_hash, "weights": weights, "spaces": spaces})
+        record = {"run_hash": self._run_hash, "weights": weights, "spaces": spaces}
+        if self._compatible_with:
+            record["compatible_with"] = self._compatible_with
+        write_json(self._paths.fingerprints, record)
 
 
 def _of_model(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -29,13 +29,18 @@ _FREE = (
 
 
 def run_hash_of(settings: FitSettings, corpus: PreparedCorpus, val_corpus: PreparedCorpus | None) -> str:
-    """Hash what decides the result: settings, but for where and how it runs, and all data."""
+    """Hash what decides the result: settings (generations of old indexes named), but for where and how it runs, and all
+    data."""
     dump = settings.model_dump(mode="json")
     del dump["compare"]
     for name in _FREE:
         del dump["run"][name]
-    for stage in dump["stages"]:
+    for stage, told in zip(dump["stages"], settings.stages, strict=True):
         del stage["chunk_size"]
+        if getattr(told.task, "compatible", None) is None:  # as before there was such a setting
+            stage["task"].pop("compatible", None)
+        else:  # its generation is named, and the name holds a hash of all that stands there
+            del stage["task"]["compatible"]["index"]
     if settings.run.keep == "last" and all(stage.patience is None for stage in settings.stages):
         del dump["run"]["validate_every"]
     for name in ("root", "corpus", "val_corpus", "val_videos"):  # what is in the corpora counts, not where they are
@@ -54,11 +59,13 @@ def stage_record(settings: FitSettings, corpus: PreparedCorpus, number: int, bef
     """Give what lineage tells of a stage that begins: what it is made of, and the figures before it."""
     stages = settings.all_stages
     stage = stages[number]
+    compatible = getattr(stage.task, "compatible", None)
+    old = {} if compatible is None else {"compatible_with": compatible.generation}
     return {
         "name": stage.name,
         "settings": stage.model_dump(mode="json"),
         "settings_hash": hash_bytes(json.dumps(stage.model_dump(mode="json"), sort_keys=True).encode()),
-        "data": {"corpus": corpus.content_hash} | {path.name: hash_file(path) for path in _files_of(settings, stage)},
+        "data": {"corpus": corpus.content_hash} | {p.name: hash_file(p) for p in _files_of(settings, stage)} | old,
         "parent": _parent(stages, number),
         "before": before,
     }

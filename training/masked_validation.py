@@ -7,11 +7,11 @@ import torch
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.models.inputs import InputMaker
 from mmsearch.nn.distributed import rank
-from training.batches import PictureBatches
 from training.learner import Learner
 from training.mae_pictures import write_pictures
 from training.pairs import Int64
 from training.paths import RunPaths
+from training.picture_batches import PictureBatches
 from training.tasks import MaskedLearner, MaskedSettings
 
 _PICTURES = 64

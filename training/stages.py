@@ -17,15 +17,18 @@ from mmsearch.models.document import SPACES
 from mmsearch.models.inputs import InputMaker
 from mmsearch.models.match import MatchModel
 from mmsearch.nn.distributed import rank, world_size
-from training.batches import GradedBatches, PairBatches, PictureBatches, Share
+from training.batches import GradedBatches, PairBatches, Share
 from training.checkpoints import Figures
 from training.config import FitSettings, StageSettings
 from training.cross_batches import CrossClickBatches, CrossGradedBatches
 from training.cross_validation import CrossValidation
 from training.learner import Batch, ChunkedLearner, Learner
 from training.masked_validation import MaskedValidation
+from training.old_index import OldIndex
+from training.old_validation import OldValidation
 from training.pairs import Judged, clicked_pairs, held_out, judged_rows, picture_rows, title_pairs
 from training.paths import RunPaths
+from training.picture_batches import PictureBatches
 from training.retrieval import PairValidation
 from training.tasks import CrossLearner, CrossSettings, GradedSettings, MaskedLearner, MaskedSettings, TaskSettings
 from training.tasks.cross import FIGURE
@@ -85,7 +88,8 @@ class Sources:
             rows_of = judged_rows(corpus, read_judgments(data.path(data.judgments)), data.aspect, excluded)
             if isinstance(task, CrossSettings):
                 return CrossGradedBatches(corpus, rows_of, maker, task, batch_size=batch_size, seed=seed, share=share)
-            return GradedBatches(corpus, rows_of, maker, task, batch_size=batch_size, seed=seed, share=share)
+            old = self._old(stage, learned=True)
+            return GradedBatches(corpus, rows_of, maker, task, batch_size=batch_size, seed=seed, share=share, old=old)
         titles = task.pairs == "titles"
         pairs = title_pairs(corpus, excluded) if titles else clicked_pairs(corpus, data, excluded)
         if not len(pairs.row_of):
@@ -93,7 +97,23 @@ class Sources:
         _log.info("stage '%s': %d pairs, %d queries", stage.name, len(pairs.row_of), len(pairs.queries))
         if isinstance(task, CrossSettings):
             return CrossClickBatches(corpus, pairs, maker, task, batch_size=batch_size, seed=seed, share=share)
-        return PairBatches(corpus, pairs, maker, task, batch_size=batch_size, seed=seed, share=share)
+        old = self._old(stage, learned=True)
+        return PairBatches(corpus, pairs, maker, task, batch_size=batch_size, seed=seed, share=share, old=old)
+
+    def _old(self, stage: StageSettings, *, learned: bool) -> OldIndex | None:
+        """Open the old index that a stage is to be compatible with; None = none.
+
+        Args:
+            stage: the stage.
+            learned: only if the stage learns from it, and does not merely measure.
+        """
+        told = getattr(stage.task, "compatible", None)
+        if told is None or (learned and not told.weight):
+            return None
+        try:
+            return OldIndex(told, stage.task.spaces, self.settings.model.dim)
+        except ConfigError as error:
+            raise ConfigError(f"stage '{stage.name}': {error}") from error
 
     def tasks(self, stage: StageSettings) -> list[TaskSettings]:
         """Give what a stage learns: its task, and that of the stage that it replays."""
@@ -118,6 +138,9 @@ class Sources:
         rankings = list(self._rankings)  # read now, not at the first validation
         if isinstance(stage.task, CrossSettings):
             rankings += [CrossValidation(corpus, judged, self.maker) for corpus, judged in self._val_judged]
+        old = self._old(stage, learned=False)
+        if old is not None:
+            rankings += [OldValidation(corpus, judged, self.maker, old) for corpus, judged in self._val_judged]
         return lambda learner, _: _merged(one(learner.model) for one in rankings)
 
     @cached_property

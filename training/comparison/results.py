@@ -11,7 +11,7 @@ from training.comparison.runs import Run
 from training.tracking import flat, read_metrics
 
 #: The groups of a validation's figures that are positive-to-negative ratios.
-_RATIOS = ("pnr", "pair_pnr")
+_RATIOS = ("pnr", "pair_pnr", "old_pnr")
 _MAX_HEADER = 64 << 20
 
 

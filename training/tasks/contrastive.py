@@ -15,12 +15,13 @@ from pydantic import Field
 from torch import Tensor
 
 from mmsearch.losses import info_nce_rows
-from mmsearch.matching import poly_scores
+from mmsearch.matching import PolySettings, poly_scores
 from mmsearch.models.document import EACH_FRAME, Codes
 from mmsearch.models.inputs import DocumentInputs, TextInputs
 from mmsearch.models.match import MatchModel
 from mmsearch.nn.distributed import world_size
 from training.representations import Representations
+from training.tasks.compatible import OldVectors, compatible_losses
 from training.tasks.embedding import chunks_of, codes_of, embed, losses_of
 from training.tasks.settings import MatchingSettings, SpaceName
 
@@ -54,6 +55,7 @@ class PairBatch:
         to_videos: True where a query of this process and a video of any belong together, [b, V].
         to_queries: True where the video of a pair of this process and a query of any belong together, [b, B].
         satisfied: True where the pair may teach the content domain, of all processes, [B].
+        old: of all processes' queries and videos, what an old index has; None = none.
     """
 
     settings: ContrastiveSettings
@@ -64,6 +66,7 @@ class PairBatch:
     to_videos: Tensor
     to_queries: Tensor
     satisfied: Tensor
+    old: OldVectors | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -88,21 +91,34 @@ class PairBatch:
 
         def matching(tower: str, space: str) -> Tensor:
             codes = codes_of(everyone, space)
-            loss = self._info_nce(model, own, everyone, tower, space, codes)
+            loss = self._asked(model, own, everyone, tower, space, codes)
             if space == "frames" and self.settings.frame_weight > 0:
                 loss = loss + self.settings.frame_weight * self._each_frame(model, own, everyone, tower)
             return loss
 
-        return losses_of(own, self.settings, matching)
+        def to_old(old: OldVectors, tower: str, space: str) -> Tensor:
+            there = Codes(*(tensor.to(model.device) for tensor in old.codes[space]))
+            # the temperature is the new model's to learn: old vectors, which cannot move, would cool it
+            scale = model.scale(space).detach()
+            return self._asked(model, own, everyone, tower, space, there, scale, old.polies[space])
+
+        def from_old(old: OldVectors, space: str) -> Tensor:
+            asked = old.queries[space].to(model.device)
+            query = asked[self.first : self.first + len(self)]
+            scale, poly = model.scale(space).detach(), model.settings.poly
+            return self._info_nce(query, asked, codes_of(everyone, space), space, scale, poly)
+
+        more = compatible_losses(self.settings, self.old, to_old, from_old)
+        return losses_of(own, self.settings, matching, more)
 
     def _each_frame(self, model: MatchModel, own: Representations, everyone: Representations, tower: str) -> Tensor:
         """Average, over the places in time, InfoNCE between queries and the frames at that place."""
         frames = codes_of(everyone, EACH_FRAME)
         places = [Codes(frames.codes[:, t : t + 1], frames.present[:, t]) for t in range(frames.codes.shape[1])]
-        found = [self._info_nce(model, own, everyone, tower, "frames", one) for one in places]
+        found = [self._asked(model, own, everyone, tower, "frames", one) for one in places]
         return torch.stack(found).mean()
 
-    def _info_nce(
+    def _asked(
         self,
         model: MatchModel,
         own: Representations,
@@ -110,11 +126,22 @@ class PairBatch:
         tower: str,
         space: str,
         codes: Codes,
+        scale: Tensor | None = None,
+        poly: PolySettings | None = None,
     ) -> Tensor:
-        """Give world * (sum over this process's learned rows, both directions) / (2 * learned pairs of all)."""
+        """Give the loss of a tower's queries against codes; with the model's own temperature and selection if none."""
         query, queries = own.vectors[f"{tower}/{space}"], everyone.vectors[f"{tower}/{space}"]
+        scale = model.scale(space) if scale is None else scale
+        return self._info_nce(query, queries, codes, space, scale, poly or model.settings.poly)
+
+    def _info_nce(
+        self, query: Tensor, queries: Tensor, codes: Codes, space: str, scale: Tensor, poly: PolySettings
+    ) -> Tensor:
+        """Give world * (sum over this process's learned rows, both directions) / (2 * learned pairs of all).
+
+        A query of zeros says nothing: its pair is not learned, and it is nobody's negative.
+        """
         device, copies = query.device, self.settings.queries_per_video
-        scale, poly = model.scale(space), model.settings.poly
         pair = torch.arange(self.first, self.first + len(query), device=device)
         video = pair // copies
         to_videos = scale * poly_scores(query, codes.codes, poly)  # [b, V]
@@ -123,9 +150,10 @@ class PairBatch:
         else:
             to_queries = scale * poly_scores(queries, codes.codes[video[::copies]], poly).T  # [v, B]
         to_queries = to_queries.repeat_interleave(copies, 0)  # [b, B]
+        silent = ~queries.any(1)
         rows = _rows(to_videos, video, self.to_videos.to(device), ~codes.present)
-        rows = rows + _rows(to_queries, pair, self.to_queries.to(device))
-        learned = codes.present.repeat_interleave(copies) & self._may_teach(space).to(device)
+        rows = rows + _rows(to_queries, pair, self.to_queries.to(device), silent)
+        learned = codes.present.repeat_interleave(copies) & self._may_teach(space).to(device) & ~silent
         return world_size() * torch.where(learned[pair], rows, 0.0).sum() / (2 * learned.sum().clamp(min=1))
 
     def _may_teach(self, space: str) -> Tensor:
@@ -135,7 +163,6 @@ class PairBatch:
         return torch.ones_like(self.satisfied)
 
 
-def _rows(logits: Tensor, own: Tensor, positives: Tensor, unusable: Tensor | None = None) -> Tensor:
+def _rows(logits: Tensor, own: Tensor, positives: Tensor, unusable: Tensor) -> Tensor:
     """Give the loss of each row: other positives, and columns that may not be compared with, are left out."""
-    ignored = positives if unusable is None else positives | unusable
-    return info_nce_rows(logits, own, ignored.scatter(1, own.unsqueeze(1), False))
+    return info_nce_rows(logits, own, (positives | unusable).scatter(1, own.unsqueeze(1), False))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -63,7 +63,10 @@ def codes_of(given: Representations, space: str) -> Codes:
 
 
 def losses_of(
-    own: Representations, settings: MatchingSettings, matching: Callable[[str, str], Tensor]
+    own: Representations,
+    settings: MatchingSettings,
+    matching: Callable[[str, str], Tensor],
+    more: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """Add up what the towers lose against the videos and what the student loses against the teacher.
 
@@ -71,6 +74,7 @@ def losses_of(
         own: this process's representations.
         settings: of the task.
         matching: gives the loss of a tower in a space.
+        more: further losses by name, with their weights in them.
 
     Returns:
         Losses by name, `loss` their sum. Averaged over processes they are those of the global batch.
@@ -82,6 +86,7 @@ def losses_of(
                 losses[f"{tower}/{space}"] = settings.weight(tower) * matching(tower, space)
         if settings.distil_weight > 0:
             losses[f"distil/{space}"] = settings.distil_weight * _distance(own, space)
+    losses |= more
     return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
 

@@ -13,11 +13,13 @@ from pydantic import Field
 from torch import Tensor
 
 from mmsearch.losses import listwise_softmax, num_graded_lists, num_graded_pairs, pairwise_logistic
-from mmsearch.matching import paired_poly_scores
+from mmsearch.matching import PolySettings, paired_poly_scores
+from mmsearch.models.document import Codes
 from mmsearch.models.inputs import DocumentInputs, TextInputs
 from mmsearch.models.match import MatchModel
 from mmsearch.nn.distributed import sum_over_ranks, world_size
 from training.representations import Representations
+from training.tasks.compatible import OldVectors, compatible_losses
 from training.tasks.embedding import chunks_of, codes_of, embed, losses_of
 from training.tasks.settings import MatchingSettings
 
@@ -44,6 +46,7 @@ class GradedBatch:
         documents: R videos.
         query_of: number of the query of each row, [R].
         grades: [R].
+        old: what an old index has of the queries and rows; None = none.
     """
 
     settings: GradedSettings
@@ -52,6 +55,7 @@ class GradedBatch:
     documents: DocumentInputs
     query_of: Tensor
     grades: Tensor
+    old: OldVectors | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -71,12 +75,24 @@ class GradedBatch:
         pairwise = self.settings.loss == "pairwise"
         ranking, count = (pairwise_logistic, num_graded_pairs) if pairwise else (listwise_softmax, num_graded_lists)
 
-        def matching(tower: str, space: str) -> Tensor:
-            codes = codes_of(own, space)
-            seen = codes.present
-            query = own.vectors[f"{tower}/{space}"][query_of]
-            scores = model.scale(space) * paired_poly_scores(query, codes.codes, model.settings.poly)[seen]
+        def ranked(query: Tensor, codes: Codes, scale: Tensor, poly: PolySettings) -> Tensor:
+            asked = query[query_of]
+            seen = codes.present & asked.any(1)  # a query of zeros says nothing
+            scores = scale * paired_poly_scores(asked, codes.codes, poly)[seen]
             labels = grades[seen], query_of[seen]
             return world_size() * ranking(scores, *labels, count=sum_over_ranks(count(*labels)))
 
-        return losses_of(own, self.settings, matching)
+        def matching(tower: str, space: str) -> Tensor:
+            query = own.vectors[f"{tower}/{space}"]
+            return ranked(query, codes_of(own, space), model.scale(space), model.settings.poly)
+
+        def to_old(old: OldVectors, tower: str, space: str) -> Tensor:
+            there = Codes(*(tensor.to(device) for tensor in old.codes[space]))
+            return ranked(own.vectors[f"{tower}/{space}"], there, model.scale(space).detach(), old.polies[space])
+
+        def from_old(old: OldVectors, space: str) -> Tensor:
+            query = old.queries[space].to(device)
+            return ranked(query, codes_of(own, space), model.scale(space).detach(), model.settings.poly)
+
+        more = compatible_losses(self.settings, self.old, to_old, from_old)
+        return losses_of(own, self.settings, matching, more)

@@ -12,11 +12,12 @@ from mmsearch.models import MatchModel, ModelSettings
 from mmsearch.models.inputs import InputMaker
 from mmsearch.text import Tokenizer
 from training.augment import AugmentSettings
-from training.batches import GradedBatches, PairBatches, PictureBatches, made_ahead
+from training.batches import GradedBatches, PairBatches, made_ahead
 from training.config import FitSettings
 from training.identity import run_hash_of
 from training.learner import ChunkedLearner
 from training.pairs import Judged, Pairs
+from training.picture_batches import PictureBatches
 from training.stages import Mixed
 from training.tasks import ContrastiveSettings, GradedSettings, MaskedSettings
 

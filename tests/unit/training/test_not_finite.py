@@ -11,11 +11,12 @@ from mmsearch.models import MatchModel, ModelSettings
 from mmsearch.models.inputs import InputMaker
 from mmsearch.text import Tokenizer
 from training.augment import AugmentSettings
-from training.batches import GradedBatches, PairBatches, PictureBatches
+from training.batches import GradedBatches, PairBatches
 from training.learner import ChunkedLearner
 from training.not_finite import explain
 from training.pairs import Judged, Pairs
 from training.paths import RunPaths
+from training.picture_batches import PictureBatches
 from training.tasks import ContrastiveSettings, GradedSettings, MaskedLearner, MaskedSettings
 
 QUERIES = [f"{colour} thing" for colour in ("red", "green", "blue", "yellow", "pink", "grey")]

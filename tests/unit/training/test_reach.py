@@ -8,9 +8,10 @@ from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.models import MatchModel, ModelSettings
 from mmsearch.models.inputs import InputMaker
 from mmsearch.text import Tokenizer
-from training.batches import PairBatches, PictureBatches
+from training.batches import PairBatches
 from training.learner import ChunkedLearner
 from training.pairs import Pairs
+from training.picture_batches import PictureBatches
 from training.reach import unreached
 from training.tasks import ContrastiveSettings, GradedSettings, MaskedLearner, MaskedSettings
 
