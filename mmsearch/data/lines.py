@@ -27,25 +27,29 @@ class BoundedLines:
     def __init__(self, file: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> None:
         self._file, self._max_bytes = file, max_bytes
         self.number = 0
-        self.cut = False
+        self.cut = self.ended = False
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        """Give the next line; `.number` counts from 1, `.cut` tells whether it was over-long and lost its end."""
+        """Give the next line; `.number` counts from 1.
+
+        `.cut` tells whether it was over-long and lost its end, `.ended` whether it had a LF: the last one may not.
+        """
         line = self._file.readline(self._max_bytes + 1)
         if not line:
             raise StopIteration
         self.number += 1
-        self.cut = len(line) > self._max_bytes
-        if self.cut and not line.endswith(b"\n"):
+        self.cut, self.ended = len(line) > self._max_bytes, line.endswith(b"\n")
+        if self.cut and not self.ended:
             self._skip_rest()
         return line.removeprefix(_BOM) if self.number == 1 else line
 
     def _skip_rest(self) -> None:
         while chunk := self._file.readline(1 << 20):
             if chunk.endswith(b"\n"):
+                self.ended = True
                 return
 
     def too_long(self, line: bytes) -> Unreadable:

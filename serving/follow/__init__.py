@@ -1,0 +1,1 @@
+"""Freshness: a stream of changed videos becomes small overlays of the served generation, every few seconds."""
