@@ -10,11 +10,15 @@ from mmsearch.errors import DataError
 from mmsearch.index.layout import lock_of
 
 
+class BusyIndexError(DataError):
+    """Another writer is at work; it may do to try again later."""
+
+
 class WriteLock:
     """Hold an index for writing; the kernel lets go of it when the process dies, however it dies.
 
     Raises:
-        DataError: another process (or another writer of this one) holds it; the message names the process.
+        BusyIndexError: another process (or another writer of this one) holds it; the message names the process.
     """
 
     def __init__(self, index_dir: Path) -> None:
@@ -26,7 +30,7 @@ class WriteLock:
         except BlockingIOError:
             holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
             self.release()
-            raise DataError(
+            raise BusyIndexError(
                 f"{index_dir}: process {holder or 'unknown'} is publishing here; wait until it ends, or end it"
             ) from None
         except OSError:

@@ -1,4 +1,4 @@
-"""What was read of a stream and is not done yet: how far the stream is done, and which change of a video is its last."""
+"""What was read of a stream and is not done yet: how far the stream is done, and which change of a video counts."""
 
 from __future__ import annotations
 
