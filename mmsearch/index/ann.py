@@ -3,57 +3,51 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from mmsearch.errors import DataError
 from mmsearch.extras import require
-from mmsearch.index.codes import score_rows
-from mmsearch.index.forward import ForwardIndex
+from mmsearch.index.forward import ForwardIndex, Version
+from mmsearch.index.nearest import Nearest, best_of_all, flat, scan
 from mmsearch.index.query_tower import TowerSpace, read_query_tower
 from mmsearch.protocols import Float32
 
-Int64 = npt.NDArray[np.int64]
-#: A query vector [D] and k, to the scores and rows of the best documents, best first.
-Nearest = Callable[[Float32, int], tuple[Float32, Int64]]
-
-#: How far from 1 the squared length of a stored vector may be; written ones are within 0.05.
-_SQUARE_TOLERANCE = 0.1
+#: A query vector [D]; where an index holds vectors of several models, one of each, in the order of its `versions`.
+QueryVector = Float32 | Sequence[Float32 | None]
 
 
-class ExactSearch:
-    """Exact search over the vectors of a forward index; scores are those of `FeatureScorer`.
-
-    Where a document has one vector, this is the inner product (faiss `IndexFlatIP`); where it has several codes, every
-    document is scored by `score_rows`, so that what is found and in which order is what the selection says. A space is
-    loaded when it is first searched: 4 bytes a component, and once more 64k documents while loading. Over 100,000
-    documents of dimension 256 a query takes about 8 ms on one core, with 5 codes a document six times that. Safe for
-    threads.
+class SpaceSearch(ABC):
+    """Search one space of a forward index at a time; what a space needs is loaded when it is first searched.
 
     Args:
         index: the forward index; its generation is searched, whatever is published later.
 
     Raises:
         MissingExtraError: faiss is absent.
-        DataError: the query tower of the generation is not there.
+        DataError: a query tower of the generation is not there.
         CorruptIndexError: `query_tower.json` cannot be read.
     """
 
     def __init__(self, index: ForwardIndex) -> None:
         self._faiss = require("faiss", extra="faiss")
         self._index = index
-        self._spaces = {space.name: space for space in read_query_tower(index.query_tower).spaces}
+        self._versions = index.versions
+        towers = [read_query_tower(version.query_tower).spaces for version in self._versions]
+        self._spaces = [{space.name: space for space in spaces} for spaces in towers]
         self._lock = threading.Lock()
-        self._loaded: dict[str, Nearest] = {}
+        self._loaded: dict[str, list[Nearest | None]] = {}
 
-    def search(self, space: str, query_vector: Float32, k: int) -> tuple[list[str], Float32]:
+    def search(self, space: str, query_vector: QueryVector, k: int) -> tuple[list[str], Float32]:
         """Give the documents that score highest, best first.
 
         Args:
             space: name of the space.
-            query_vector: L2-normalised, [D]. A vector of zeros (a query that says nothing) finds nothing.
+            query_vector: L2-normalised, [D]. A vector of zeros (a query that says nothing) finds nothing. While an
+                upgrade is under way, a sequence of them: for each of the index's `versions` the vector of its own query
+                tower, None to leave its documents out.
             k: how many at most, at least 1.
 
         Returns:
@@ -61,66 +55,63 @@ class ExactSearch:
             fewer than k.
 
         Raises:
-            DataError: there is no such space, or the vector does not fit it.
+            DataError: there is no such space, or the vectors do not fit it.
         """
         if k < 1:
             raise DataError(f"k is {k}; ask for one document or more")
-        nearest = self._load(space)
-        query = np.ascontiguousarray(query_vector, dtype=np.float32).reshape(-1)
-        dim = self._spaces[space].dim
-        if len(query) != dim or not np.isfinite(query).all():
-            raise DataError(f"space '{space}': the query vector must be {dim} finite numbers")
-        if not query.any():
-            return [], np.empty(0, np.float32)
-        scores, rows = nearest(query, k)
+        searches = self._load(space)
+        given = [query_vector] if isinstance(query_vector, np.ndarray) else list(query_vector)
+        if len(given) != len(searches):
+            raise DataError(
+                f"{self._index.generation} holds vectors of {len(searches)} models, and {len(given)} query vectors "
+                "were given; give one of each"
+            )
+        parts = []
+        for told, nearest, vector in zip(self._spaces, searches, given, strict=True):
+            if nearest is not None and vector is not None:
+                query = _checked(told[space], vector)
+                parts += [nearest(query, k)] if query.any() else []
+        scores, rows = best_of_all(parts, k)
         return [self._index.doc_ids[int(row)] for row in rows], scores
 
-    def _load(self, space: str) -> Nearest:
+    def _load(self, space: str) -> list[Nearest | None]:
         with self._lock:
             if space not in self._loaded:
-                num_present = int(np.count_nonzero(self._index.present(space)))
-                told = self._spaces[space]
-                self._loaded[space] = self._flat(told) if told.num_codes == 1 else self._scan(told, num_present)
+                self._index.present(space)  # tells of a space that is not there
+                self._loaded[space] = [
+                    self._nearest(told[space], version) if space in {s.name for s in version.spaces} else None
+                    for told, version in zip(self._spaces, self._versions, strict=True)
+                ]
             return self._loaded[space]
 
-    def _flat(self, space: TowerSpace) -> Nearest:
-        flat = self._faiss.IndexFlatIP(space.dim)
-        kept = [np.empty(0, np.int64)]
-        for rows, vectors in self._sound_blocks(space):
-            flat.add(vectors)
-            kept.append(rows)
-        rows = np.concatenate(kept)
+    @abstractmethod
+    def _nearest(self, space: TowerSpace, version: Version) -> Nearest:
+        """Give the search of one space among the documents of one version."""
 
-        def nearest(query: Float32, k: int) -> tuple[Float32, Int64]:
-            scores, places = flat.search(query[None], min(k, max(len(rows), 1)))
-            found = places[0] >= 0
-            return scores[0][found], rows[places[0][found]]
+    def _exact(self, space: TowerSpace, rows: range) -> Nearest:
+        if space.num_codes == 1:
+            return flat(self._faiss, self._index, space, rows)
+        return scan(self._index, space, rows)
 
-        return nearest
 
-    def _scan(self, space: TowerSpace, num_present: int) -> Nearest:
-        codes = np.empty((num_present, space.num_codes * space.dim), np.float32)
-        kept = np.empty(num_present, np.int64)
-        end = 0
-        for rows, vectors in self._sound_blocks(space):
-            codes[end : end + len(rows)], kept[end : end + len(rows)] = vectors, rows
-            end += len(rows)
-        codes, kept = codes[:end], kept[:end]
+class ExactSearch(SpaceSearch):
+    """Exact search over the vectors of a forward index; scores are those of `FeatureScorer`.
 
-        def nearest(query: Float32, k: int) -> tuple[Float32, Int64]:
-            scores, _ = score_rows(codes, query, space)
-            best = np.argpartition(-scores, k - 1)[:k] if k < end else np.arange(end)
-            best = best[np.lexsort((best, -scores[best]))]
-            return scores[best], kept[best]
+    Where a document has one vector, this is the inner product (faiss `IndexFlatIP`); where it has several codes, every
+    document is scored by `score_rows`, so that what is found and in which order is what the selection says. A space
+    takes 4 bytes a component, and once more 64k documents while loading. Over 100,000 documents of dimension 256 a
+    query takes about 8 ms on one core, with 5 codes a document six times that. Safe for threads.
 
-        return nearest
+    See also:
+        mmsearch.index.ann_search.ApproximateSearch: less work, and now and then a document less.
+    """
 
-    def _sound_blocks(self, space: TowerSpace) -> Iterator[tuple[Int64, Float32]]:
-        """Give the rows and vectors of documents that are present and undamaged, block by block."""
-        for rows, vectors in self._index.blocks(space.name):
-            codes = vectors.reshape(len(vectors), space.num_codes, space.dim)
-            with np.errstate(all="ignore"):
-                squares = np.einsum("nmd,nmd->nm", codes, codes)
-                # damaged vectors (NaN, or far too long) would come first; NaN fails the comparison
-                good = (np.abs(squares - 1) < _SQUARE_TOLERANCE).all(axis=1)
-            yield rows[good], vectors[good]
+    def _nearest(self, space: TowerSpace, version: Version) -> Nearest:
+        return self._exact(space, version.rows)
+
+
+def _checked(space: TowerSpace, vector: Float32) -> Float32:
+    query = np.ascontiguousarray(vector, dtype=np.float32).reshape(-1)
+    if len(query) != space.dim or not np.isfinite(query).all():
+        raise DataError(f"space '{space.name}': the query vector must be {space.dim} finite numbers")
+    return query

@@ -3,7 +3,7 @@
     INDEX/ann/GENERATION/SPACE.TYPE.json              what was built, how, its checksum, and its measured recall
     INDEX/ann/GENERATION/SPACE.TYPE.<16 hex>.faiss    the faiss index that the JSON file names
 
-The JSON file is replaced last: it names an index that is whole. An index that nobody names is removed by the next build.
+The JSON file is replaced last: it names an index that is whole. One that nobody names is removed by the next build.
 """
 
 from __future__ import annotations

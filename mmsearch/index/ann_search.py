@@ -10,12 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from mmsearch.extras import require
-from mmsearch.index.ann import Int64, Nearest, SpaceSearch, best_of
+from mmsearch.index.ann import SpaceSearch
 from mmsearch.index.ann_device import Device, to_gpu
 from mmsearch.index.ann_files import load_ann
 from mmsearch.index.ann_settings import Structure
+from mmsearch.index.ann_structure import parameters
 from mmsearch.index.codes import score_rows
 from mmsearch.index.forward import ForwardIndex, Version
+from mmsearch.index.nearest import Int64, Nearest, best_of, merged
 from mmsearch.index.query_tower import TowerSpace
 from mmsearch.protocols import Float32
 
@@ -33,8 +35,8 @@ class Candidates:
 
     def find(self, query: Float32, num: int) -> Int64:
         """Give the ids of about `num` vectors near to a query, [up to num]; safe for threads."""
-        parameters = self.structure.parameters(require("faiss", extra="faiss"), num)
-        _, ids = self.built.search(query[None], num, params=parameters)
+        told = parameters(require("faiss", extra="faiss"), self.structure, num)
+        _, ids = self.built.search(query[None], num, params=told)
         found: Int64 = ids[0][ids[0] >= 0]
         return found
 
@@ -97,22 +99,15 @@ class ApproximateSearch(SpaceSearch):
         self._index_dir, self._kind, self._device = Path(index_dir), kind, device
 
     def _nearest(self, space: TowerSpace, version: Version) -> Nearest:
-        base = self._index.layers[0]
-        if version.rows.start:
+        if version.rows.start:  # an overlay with a model of its own
             return self._exact(space, version.rows)
+        base = self._base()
         told, built = load_ann(self._index_dir, base.generation, space.name, self._kind, space.fingerprint)
-        faiss = require("faiss", extra="faiss")
-        built = to_gpu(faiss, built, self._kind, self._device)
+        built = to_gpu(self._faiss, built, self._kind, self._device)
         found = nearest_of(self._index, space, Candidates(built, told.structure, told.overfetch))
         rest = range(base.num_rows, version.rows.stop)
         return merged(found, self._exact(space, rest)) if rest else found
 
-
-def merged(one: Nearest, other: Nearest) -> Nearest:
-    """Search two sets of documents as one."""
-
-    def nearest(query: Float32, k: int) -> tuple[Float32, Int64]:
-        (scores, rows), (more, others) = one(query, k), other(query, k)
-        return best_of(np.concatenate([scores, more]), np.concatenate([rows, others]), k)
-
-    return nearest
+    def _base(self) -> ForwardIndex:
+        base = self._index.base
+        return self._index if base is None else ForwardIndex.open(self._index_dir, base)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, Tag
 
 from mmsearch.config import Settings, by_type
-
-#: faiss wants so many training vectors for each centroid, and warns below.
-_PER_CENTROID = 39
 
 
 class FlatSettings(Settings):
@@ -20,21 +16,11 @@ class FlatSettings(Settings):
     type: Literal["flat"] = "flat"
     """What is built."""
 
-    def check(self, num_vectors: int, dim: int) -> None:
-        """Nothing can be wrong."""
-
-    def create(self, faiss: Any, dim: int, num_vectors: int) -> Any:
-        """Give the empty faiss index."""
-        return faiss.IndexFlatIP(dim)
-
-    def set_width(self, faiss: Any, built: Any, num: int) -> None:
-        """Nothing depends on how many are asked for."""
-
 
 class HnswSettings(Settings):
-    """A graph of neighbours (Malkov and Yashunin, arXiv:1603.09320): quick, nearly exact, as much memory as the vectors.
+    """A graph of neighbours (arXiv:1603.09320): quick, nearly exact, more memory than the vectors themselves.
 
-    A document takes `2 * dim + 8 * links` bytes or a little more with float16, `4 * dim + 8 * links` with float32.
+    A vector takes about `2 * dim + 8 * links` bytes with float16, `4 * dim + 8 * links` with float32.
     """
 
     type: Literal["hnsw"] = "hnsw"
@@ -48,72 +34,24 @@ class HnswSettings(Settings):
     stored: Literal["float16", "float32"] = "float16"
     """How the graph keeps its own copy of the vectors."""
 
-    def check(self, num_vectors: int, dim: int) -> None:
-        """Nothing can be wrong."""
-
-    def create(self, faiss: Any, dim: int, num_vectors: int) -> Any:
-        """Give the empty faiss index."""
-        if self.stored == "float32":
-            built = faiss.IndexHNSWFlat(dim, self.links, faiss.METRIC_INNER_PRODUCT)
-        else:
-            half = faiss.ScalarQuantizer.QT_fp16
-            built = faiss.IndexHNSWSQ(dim, half, self.links, faiss.METRIC_INNER_PRODUCT)
-        built.hnsw.efConstruction = self.ef_construction
-        return built
-
-    def set_width(self, faiss: Any, built: Any, num: int) -> None:
-        """Look at enough candidates for `num` results."""
-        built.hnsw.efSearch = max(self.ef_search, num)
-
 
 class IvfPqSettings(Settings):
     """Inverted lists of product-quantised vectors (Jégou et al., 2011): small and less exact.
 
-    A document takes `num_subvectors * bits / 8 + 8` bytes. Candidates are scored anew with the vectors of the forward
+    A vector takes `num_subvectors * bits / 8 + 8` bytes. Candidates are scored anew with the vectors of the forward
     index, so that the order of what is found is exact; what is not found stays so.
     """
 
     type: Literal["ivf_pq"] = "ivf_pq"
     """What is built."""
     num_lists: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
-    """Inverted lists; unset: 4 * sqrt(vectors), and never so many that a list has fewer than 39 to learn from."""
+    """Inverted lists; unset: 4 * sqrt(vectors), or fewer where a list would have less than 39 to learn from."""
     num_probes: Annotated[int, Field(ge=1)] = 32
     """Lists that a query looks into."""
     num_subvectors: Annotated[int, Field(ge=1)] | None = None
     """Pieces that a vector is cut into, a divisor of its dimension; unset: one for every 4 components."""
     bits: Annotated[int, Field(ge=4, le=8)] = 8
     """Bits of a piece's code."""
-
-    def lists(self, num_vectors: int) -> int:
-        """Give the number of inverted lists for so many vectors."""
-        return self.num_lists or max(1, min(int(4 * math.sqrt(num_vectors)), num_vectors // _PER_CENTROID))
-
-    def check(self, num_vectors: int, dim: int) -> None:
-        """Refuse what cannot be trained.
-
-        Raises:
-            ValueError: saying what does not fit.
-        """
-        pieces = self.num_subvectors or max(1, dim // 4)
-        if dim % pieces:
-            raise ValueError(f"{pieces} subvectors do not divide the dimension {dim}")
-        wanted = _PER_CENTROID * max(1 << self.bits, self.lists(num_vectors))
-        if num_vectors < wanted:
-            raise ValueError(f"{num_vectors} vectors are too few to learn from, which takes {wanted}; take type=hnsw")
-
-    def create(self, faiss: Any, dim: int, num_vectors: int) -> Any:
-        """Give the empty faiss index, to be trained."""
-        coarse = faiss.IndexFlatIP(dim)
-        pieces = self.num_subvectors or max(1, dim // 4)
-        lists = self.lists(num_vectors)
-        built = faiss.IndexIVFPQ(coarse, dim, lists, pieces, self.bits, faiss.METRIC_INNER_PRODUCT)
-        coarse.this.disown()  # the index frees it
-        built.own_fields = True
-        return built
-
-    def set_width(self, faiss: Any, built: Any, num: int) -> None:
-        """Look into the lists that the settings say."""
-        built.nprobe = min(self.num_probes, built.nlist)
 
 
 Structure = Annotated[
