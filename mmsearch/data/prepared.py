@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
+from mmsearch.data.contents import UInt64, read_contents
 from mmsearch.data.key_sentences import SENTENCES, open_key_sentences, read_key_sentences, with_key_sentences
 from mmsearch.data.manifest import SHARDS, Manifest, Shard
 from mmsearch.data.prepare_settings import PrepareSettings
@@ -91,6 +92,19 @@ class PreparedCorpus:
     def doc_ids(self) -> Sequence[str]:
         """The id of every row."""
         return [i for n in range(len(self.shards)) for i in read_doc_ids(self._file(n), self._path(n))]
+
+    def content_blocks(self) -> Iterator[tuple[list[str], UInt64]]:
+        """Give the ids of videos and the content hash of each of their modalities [B, 8], a shard at a time.
+
+        0 = the video lacks the modality. Texts and pictures are not read: a second or two for 100,000 videos.
+
+        Raises:
+            IntegrityError: a checksum does not hold.
+        """
+        for number, shard in enumerate(self._manifest.shards):
+            sentences = self._manifest.sentences
+            path = self._folder / SENTENCES / sentences[number].name if sentences else None
+            yield read_contents(self._folder / SHARDS / shard.name, path)
 
     @cached_property
     def row_of(self) -> Mapping[str, int]:
