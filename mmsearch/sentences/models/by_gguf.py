@@ -134,6 +134,7 @@ def _open(settings: GgufModelSettings, key: str) -> Any:
     for processor in (wanted.cpuparams, wanted.cpuparams_batch):
         processor.n_threads, processor.poll = settings.num_threads, 0  # polling burns a core while it waits
     wanted.api_keys, wanted.ui, wanted.endpoint_slots = [key], False, False
+    wanted.cache_ram_mib = 0  # old prompts are not asked again; by default it keeps them, up to 8 GiB
     try:
         return library.Server(wanted)
     except (RuntimeError, ValueError, OSError) as error:
