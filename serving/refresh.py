@@ -9,15 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmsearch.data.prepared import PreparedCorpus
+from mmsearch.errors import DataError
 from mmsearch.index import GenerationWriter
 from mmsearch.index.query_tower import check_tower_spaces, read_query_tower
 from mmsearch.logs import progress
 from mmsearch.protocols import DocumentEncoder
 from mmsearch.types import Space
-from serving.embed import embed_shard
+from serving.embed import EmbedJob
 from serving.plan import ShardPlan, plan_shards, served_already
 from serving.settings import RefreshSettings
 from serving.work import ShardStore, clear, work_of
+from serving.work_item import WorkItem
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +58,9 @@ def refresh(
     with GenerationWriter(index_dir, encoder.spaces, dtype=settings.dtype) as writer:
         tower = work_of(index_dir) / "query_tower"
         _export(export_query_tower, tower, encoder.spaces)
-        _embed_all(
-            corpus, plans, encoder, writer, ShardStore(work_of(index_dir), encoder.spaces, settings.dtype), settings
-        )
+        job = EmbedJob(corpus.folder, lambda: encoder, settings.batch_size, settings.dtype, (), work_of(index_dir))
+        store = ShardStore(work_of(index_dir), encoder.spaces, settings.dtype)
+        _embed_all(plans, job, writer, store, corpus.num_videos)
         source = {"corpus_hash": corpus.content_hash, "num_videos": corpus.num_videos}
         name = writer.publish(query_tower=tower, source=source)
     clear(index_dir)
@@ -74,26 +76,21 @@ def _export(export_query_tower: Callable[[Path], object], tower: Path, spaces: t
 
 
 def _embed_all(
-    corpus: PreparedCorpus,
-    plans: list[ShardPlan],
-    encoder: DocumentEncoder,
-    writer: GenerationWriter,
-    store: ShardStore,
-    settings: RefreshSettings,
+    plans: list[ShardPlan], job: EmbedJob, writer: GenerationWriter, store: ShardStore, num_videos: int
 ) -> None:
     start, embedded_now = time.monotonic(), 0
-    with progress("refresh", corpus.num_videos, unit="videos") as bar:
+    with progress("refresh", num_videos, unit="videos") as bar:
         for shard in plans:
-            doc_ids = [corpus.doc_ids[row] for row in shard.rows]
-            embedded = store.load(shard.key, doc_ids)
-            if embedded is not None:
-                writer.add(doc_ids, embedded)
-                bar.advance(len(doc_ids))
-                continue
-            embedded = embed_shard(corpus, shard, encoder, settings.batch_size, bar)
-            writer.add(doc_ids, embedded)  # first: what it refuses must not be kept
-            store.save(shard.key, doc_ids, embedded)
-            embedded_now += len(doc_ids)
+            kept = store.load(shard.key)
+            if kept is None:
+                job.embed(WorkItem(shard.key, tuple(shard.rows)))
+                kept = store.load(shard.key)
+                embedded_now += len(shard.rows)
+            if kept is None:
+                raise DataError(f"{job.work}: what was kept there is gone; refresh again")
+            for video in kept.quarantined:
+                log.warning("%s is left out: %s", video.doc_id, video.detail)
+            writer.add(kept.doc_ids, kept.embedded)
+            bar.advance(len(shard.rows))
     rate = embedded_now / max(time.monotonic() - start, 1e-9)
-    kept = corpus.num_videos - embedded_now
-    log.info("embedded %d videos (%.1f a second); %d were done before", embedded_now, rate, kept)
+    log.info("embedded %d videos (%.1f a second); %d were done before", embedded_now, rate, num_videos - embedded_now)

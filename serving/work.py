@@ -1,4 +1,4 @@
-"""Results of finished work items, kept until they are published, so that a killed refresh goes on where it was."""
+"""Results of finished work items, kept until the generation is published: a killed refresh goes on where it was."""
 
 from __future__ import annotations
 

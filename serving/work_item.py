@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from serving.embed import EmbedJob
 
+
 @dataclass(frozen=True, slots=True)
 class WorkItem:
     """Videos that are embedded and committed together.
