@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from mmsearch.data.contents import contents_of
 from mmsearch.data.key_sentences import hash_of
 from mmsearch.index.vectors import NORM_TOLERANCE
 from mmsearch.protocols import DocumentEncoder, Embedded, PreparedVideo
 from mmsearch.sentences import KeySentenceExtractor, SpokenVideo
 from mmsearch.types import Modality, Space
-from serving.follow.events import Encoded, Failed, Row, content_hashes
+from serving.follow.events import Encoded, Failed, Row
 from serving.follow.ledger import Ticket
 
 
@@ -49,7 +50,7 @@ def encode(batch: Sequence[tuple[Ticket, PreparedVideo]], encoder: DocumentEncod
             found.append(Failed(ticket, "not_finite", bad[at]))
             continue
         own = {name: Embedded(one.vectors[at : at + 1], one.present[at : at + 1]) for name, one in embedded.items()}
-        found.append(Encoded(ticket, Row(own, content_hashes(video)[None])))
+        found.append(Encoded(ticket, Row(own, contents_of([video]))))
     return found
 
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mmsearch.data.prepare_video import Rejection
 from mmsearch.index.ids import UInt64
 from mmsearch.protocols import Embedded, PreparedVideo
-from mmsearch.types import Modality
 from serving.follow.ledger import Ticket
-
-NUM_CONTENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +60,3 @@ class Broken:
 
 
 Event = Prepared | Encoded | Failed | Dropped | Broken
-
-
-def content_hashes(video: PreparedVideo) -> UInt64:
-    """Give the hash of each modality as the index stores it: its first 64 bits, 0 where it is missing; [8]."""
-    row = np.zeros(NUM_CONTENTS, np.uint64)
-    for place, modality in enumerate(Modality):
-        if modality in video.hashes:
-            row[place] = int(video.hashes[modality][:16], 16)
-    return row

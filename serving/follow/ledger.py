@@ -44,9 +44,15 @@ class Ledger:
         return len(self._open)
 
     @property
-    def oldest(self) -> Ticket | None:
-        """The first entry that is not settled."""
-        return self._open[0] if self._open else None
+    def oldest_arrived(self) -> float | None:
+        """When the first entry that is not settled arrived; None = all are."""
+        return self._open[0].entry.arrived if self._open else None
+
+    def restart(self, position: Position | None) -> None:
+        """Forget what is on its way: it is read again from a position, or not needed."""
+        self._open.clear()
+        self._latest.clear()
+        self.position = position
 
     def take(self, entry: Entry, doc_id: str | None, now: float) -> Ticket:
         """Note an entry that was read. From now on, the changes of its video before it no longer count."""

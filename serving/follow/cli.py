@@ -1,0 +1,116 @@
+"""`python -m serving follow`: keep an index as fresh as a stream of changed videos."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from mmsearch.config import load_arguments
+from mmsearch.files import sole_writer
+from mmsearch.index import ForwardIndex
+from mmsearch.logs import progress
+from mmsearch.protocols import DocumentEncoder
+from serving.follow.bookmark import folder_of
+from serving.follow.change import ChangeReader
+from serving.follow.follower import Follower
+from serving.follow.ledger import Ledger
+from serving.follow.pipeline import Pipeline
+from serving.follow.recipe import Recipe
+from serving.follow.rejects import Rejects
+from serving.follow.settings import FollowSettings
+from serving.follow.status import Status
+from serving.follow.stream import open_stream
+
+
+def follow(
+    model: Path,
+    index: Path,
+    source: str,
+    corpus: Path | None = None,
+    table_settings: Path | None = None,
+    settings: Sequence[str] = (),
+) -> str:
+    """Follow a stream until SIGTERM or SIGINT; give the name of the generation that is served then.
+
+    Args:
+        model: folder of the model that the index was refreshed with.
+        index: the index; something must have been published in it.
+        source: a folder of JSON Lines files, or the URL of a Redis stream.
+        corpus: the prepared corpus of the index; its settings tell how rows are prepared.
+        table_settings: a YAML file of PrepareSettings instead.
+        settings: a YAML file of FollowSettings, then `key=value`.
+
+    Raises:
+        ConfigError: settings do not fit, or nobody tells how to prepare.
+        DataError: nothing was published yet, the stream is not there, or another follower is at work.
+        FingerprintError: the index was made by another model.
+    """
+    from mmsearch.models import load_document_encoder
+
+    chosen = load_arguments(FollowSettings, settings)
+    served = ForwardIndex.open(index).versions[0].spaces
+    recipe = Recipe.of(corpus, table_settings, chosen)
+    encoder = load_document_encoder(
+        model,
+        chosen.device,
+        single_modalities=any(space.name.startswith("content.") for space in served),
+        codes=any(space.num_codes > 1 for space in served),
+    )
+    encoder.settings.check_prepared(recipe.settings, recipe.where)
+    return follow_with(encoder, index, source, recipe, chosen)
+
+
+def follow_with(
+    encoder: DocumentEncoder,
+    index: Path,
+    source: str,
+    recipe: Recipe,
+    settings: FollowSettings,
+    stop: threading.Event | None = None,
+) -> str:
+    """Follow with a document tower that is loaded already; otherwise as `follow`.
+
+    Args:
+        encoder: the document tower.
+        index: the index.
+        source: the stream.
+        recipe: how rows are prepared.
+        settings: delays and bounds.
+        stop: ends it when it is set; None = SIGTERM and SIGINT do.
+    """
+    stop = stop or _stop_on_signals()
+    with ExitStack() as stack:
+        stream = stack.enter_context(closing(open_stream(source, settings)))
+        folder = folder_of(index, stream.name)
+        stack.enter_context(sole_writer(folder))
+        rejects = stack.enter_context(Rejects(folder / "rejected.jsonl"))
+        sentences = recipe.extractor(folder)
+        if sentences is not None:
+            stack.enter_context(sentences)
+        ledger = Ledger()
+        pipeline = stack.enter_context(
+            Pipeline(
+                recipe.settings,
+                encoder,
+                sentences,
+                ledger.counts,
+                num_workers=settings.num_workers,
+                batch_size=settings.batch_size,
+            )
+        )
+        reader = ChangeReader(settings.media_root or (Path(source) if os.path.isdir(source) else Path.cwd()))
+        status = Status(settings.status_every_s, stack.enter_context(progress("follow", None, unit="videos")))
+        follower = Follower(index, folder, encoder.spaces, stream, reader, pipeline, ledger, rejects, settings, status)
+        follower.run(stop)
+        return follower.generation
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
