@@ -2,6 +2,17 @@
 
 from mmsearch.index.forward import ForwardIndex, Version
 from mmsearch.index.generation import GenerationWriter
-from mmsearch.index.stored import Stored
+from mmsearch.index.generations import GenerationInfo, collect, list_generations, serve
+from mmsearch.index.stored import Stored, to_stored
 
-__all__ = ["ForwardIndex", "GenerationWriter", "Stored", "Version"]
+__all__ = [
+    "ForwardIndex",
+    "GenerationInfo",
+    "GenerationWriter",
+    "Stored",
+    "Version",
+    "collect",
+    "list_generations",
+    "serve",
+    "to_stored",
+]

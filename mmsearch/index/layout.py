@@ -4,9 +4,14 @@
     INDEX/.lock                          held (flock) by the one live writer; holds its process id
     INDEX/generations/g000001-<16 hex>/  a whole, immutable generation
     INDEX/generations/.<hex>.writing/    one that is being written; a crash leaves it, the next writer removes it
+    INDEX/generations/.<hex>.removing/   one that is being removed; likewise
 
 The 16 hex digits are the xxh3-64 of the generation's `manifest.json`, and the manifest holds the checksum of every
-other file: so the line in CURRENT pins each byte that is served.
+other file: so the line in CURRENT pins each byte that is served. An *overlay* holds changed documents alone; its
+manifest names the whole generation that it lies over (its base), and so pins that too.
+
+Between its last rename and the swap of CURRENT a generation holds an empty file `unserved`: one that keeps it was never
+served, and the next writer removes it. Readers hold a shared flock on `manifest.json` for their life.
 """
 
 from __future__ import annotations
@@ -18,10 +23,17 @@ from mmsearch.errors import CorruptIndexError, DataError
 from mmsearch.files import write_bytes
 
 #: Version of what lies on the disk. A reader refuses greater ones. 2: a space may hold several vectors of a document.
-FORMAT_VERSION = 2
+#: 3: bytes with scales, checksums of blocks, content hashes, overlays.
+FORMAT_VERSION = 3
 
 MANIFEST = "manifest.json"
 QUERY_TOWER = "query_tower"
+#: A hash of each modality of every document; absent when the writer was given none.
+CONTENTS = "contents.npy"
+#: Overlays only: which of their rows are tombstones, and which rows of the base their documents replace (none: absent).
+DELETED = "deleted.npy"
+SUPERSEDED = "superseded.npy"
+UNSERVED = "unserved"
 
 _NAME = re.compile(r"g([0-9]{6,12})-([0-9a-f]{16})")
 
@@ -84,3 +96,13 @@ def vectors_file(space: str) -> str:
 def present_file(space: str) -> str:
     """Give the file that tells which documents have a vector in a space."""
     return f"present.{space}.npy"
+
+
+def scales_file(space: str) -> str:
+    """Give the file of a space's scales (int8 alone): a number for each code."""
+    return f"scales.{space}.npy"
+
+
+def blocks_file(space: str) -> str:
+    """Give the file of the checksums of a space's blocks."""
+    return f"blocks.{space}.npy"

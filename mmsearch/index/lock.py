@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from types import TracebackType
 
 from mmsearch.errors import DataError
 from mmsearch.index.layout import lock_of
@@ -36,6 +37,12 @@ class WriteLock:
         except OSError:
             self.release()
             raise
+
+    def __enter__(self) -> WriteLock:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let the next writer in."""

@@ -14,6 +14,7 @@ from mmsearch.types import Space
 
 Dtype = Literal["float16", "float32", "int8"]
 
+_ITEM_BYTES: dict[Dtype, int] = {"float16": 2, "float32": 4, "int8": 1}
 _MAX_BYTES = 16 << 20
 _SPACE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -44,6 +45,11 @@ class StoredSpace(_Stored):
         """The space, without how it is stored."""
         return Space(self.name, self.dim, self.fingerprint, self.num_codes)
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a document's vectors, scales not counted."""
+        return self.space.row_dim * _ITEM_BYTES[self.dtype]
+
 
 class StoredFile(_Stored):
     """Size and xxh3-128 of a file."""
@@ -57,6 +63,7 @@ class Manifest(_Stored):
 
     format_version: int
     spaces: Annotated[tuple[StoredSpace, ...], Field(min_length=1)]
+    #: Rows of this generation's own files; in an overlay tombstones are rows too.
     num_docs: Annotated[int, Field(ge=1, lt=1 << 32)]
     files: dict[Annotated[str, AfterValidator(_inside)], StoredFile]
     source: dict[str, Any]
@@ -64,6 +71,11 @@ class Manifest(_Stored):
     created_at: str
     #: Random: two generations with the same content have different names.
     nonce: str
+    #: Since format 3; None in a generation that stands alone.
+    base: str | None = None
+    #: Of an overlay: rows that are tombstones, and rows of the base that its documents replace.
+    num_deleted: Annotated[int, Field(ge=0)] = 0
+    num_superseded: Annotated[int, Field(ge=0)] = 0
 
     def to_bytes(self) -> bytes:
         """Give the bytes of the file."""

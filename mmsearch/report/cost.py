@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mmsearch.index import ForwardIndex
-from mmsearch.index.layout import QUERY_TOWER, generations_of, ids_files, present_file, vectors_file
+from mmsearch.index.layout import (
+    QUERY_TOWER,
+    blocks_file,
+    generations_of,
+    ids_files,
+    present_file,
+    scales_file,
+    vectors_file,
+)
 from mmsearch.index.manifest import Manifest, read_manifest
 from mmsearch.report.scores import Scores
 
@@ -32,7 +41,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class SpaceCost:
-    """A space on the disk: vectors a video, their components, and bytes a video (presence flag and header included)."""
+    """A space on the disk: vectors a video, their components, and bytes a video (scales, presence, checksums and headers too)."""
 
     name: str
     num_codes: int
@@ -68,18 +77,21 @@ def latency(scores: Scores) -> Latency:
 
 
 def storage(index_dir: Path, index: ForwardIndex) -> Storage:
-    """Read from the manifest what the generation takes."""
+    """Read from the manifests what the generation takes; with its base, when it is an overlay."""
     manifest = manifest_of(index_dir, index)
-    sizes = {name: stored.bytes for name, stored in manifest.files.items()}
-    videos = manifest.num_docs
+    sizes = Counter({name: stored.bytes for name, stored in manifest.files.items()})
+    if index.base is not None:
+        below = read_manifest(generations_of(index_dir) / index.base, index.base)
+        sizes.update({name: stored.bytes for name, stored in below.files.items()})
+    videos = max(index.num_docs, 1)
     spaces = []
     for space in manifest.spaces:
-        taken = sizes[vectors_file(space.name)] + sizes[present_file(space.name)]
-        present = float(np.count_nonzero(index.present(space.name)) / max(index.num_docs, 1))
-        spaces.append(SpaceCost(space.name, space.num_codes, space.dim, space.dtype, taken / videos, present))
+        taken = sum(sizes[of(space.name)] for of in (vectors_file, scales_file, present_file, blocks_file))
+        present = np.count_nonzero(index.present(space.name)) / videos
+        spaces.append(SpaceCost(space.name, space.num_codes, space.dim, space.dtype, taken / videos, float(present)))
     tower = sum(size for name, size in sizes.items() if name.startswith(f"{QUERY_TOWER}/"))
     ids = sum(sizes[name] for name in ids_files()) / videos
-    return Storage(videos, tuple(spaces), ids, tower, sum(sizes.values()))
+    return Storage(index.num_docs, tuple(spaces), ids, tower, sum(sizes.values()))
 
 
 def manifest_of(index_dir: Path, index: ForwardIndex) -> Manifest:

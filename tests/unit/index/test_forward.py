@@ -135,20 +135,9 @@ def republished(index_dir: Path, generation: Path, change: dict[bytes, bytes]) -
     write_current(index_dir, name)
 
 
-def test_an_index_of_format_1_is_read_and_has_one_vector_a_document(index_dir, generation):
-    expected = ForwardIndex.open(index_dir).vectors("content", np.arange(40))[0]
-    codes = b',\n      "num_codes": 1'
-    republished(
-        index_dir, generation, {b'"format_version": 2': b'"format_version": 1', codes: b"", codes + b"\n": b"\n"}
-    )
-    index = ForwardIndex.open(index_dir)
-    assert [space.num_codes for space in index.spaces] == [1, 1]
-    np.testing.assert_array_equal(index.vectors("content", np.arange(40))[0], expected)
-
-
 def test_a_later_format_is_refused_as_such(index_dir, generation):
-    republished(index_dir, generation, {b'"format_version": 2': b'"format_version": 3', b'"spaces"': b'"heads"'})
-    with pytest.raises(FormatVersionError, match=r"format 3, .* reads up to 2"):
+    republished(index_dir, generation, {b'"format_version": 3': b'"format_version": 4', b'"spaces"': b'"heads"'})
+    with pytest.raises(FormatVersionError, match=r"format 4, .* reads up to 3"):
         ForwardIndex.open(index_dir)
 
 

@@ -194,6 +194,7 @@ def test_traces_of_a_crash_are_removed_by_the_next_writer(publish, tmp_path):
     (generations / ".0123.writing").mkdir()
     (generations / ".0123.writing" / "vectors.npy").write_bytes(b"half")
     (generations / f"g000009-{'0' * 16}").mkdir()
+    (generations / f"g000009-{'0' * 16}" / "unserved").touch()
     (tmp_path / "index" / ".CURRENT.abc.tmp").write_bytes(b"g0")
     with GenerationWriter(tmp_path / "index", [Space("x", 2, "f")]):
         assert len(unpublished(tmp_path / "index")) == 1

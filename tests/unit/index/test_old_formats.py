@@ -1,0 +1,63 @@
+"""Indexes that older releases wrote: `old_formats/1` and `old_formats/2` hold the very bytes.
+
+Document i of four points along axis i in both spaces, the second one has no cover; in format 2 each has a second code in
+`content`, which points the other way.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmsearch.errors import CorruptIndexError
+from mmsearch.index import ForwardIndex, collect, list_generations, serve
+
+OLD = Path(__file__).with_name("old_formats")
+IDS = ["a", "b", "视频", "d"]
+AXES = np.eye(4, dtype=np.float32)
+
+
+@pytest.mark.parametrize("verify", ["none", "lazy", "full"])
+@pytest.mark.parametrize(("version", "num_codes"), [(1, 1), (2, 2)])
+def test_they_are_read(version, num_codes, verify):
+    index = ForwardIndex.open(OLD / str(version), verify=verify)
+    index.verify()
+    index.warm()
+    assert index.source == {"format": version}
+    assert [(s.name, s.fingerprint, s.num_codes) for s in index.spaces] == [
+        ("cover", "aa11", 1),
+        ("content", "bb22", num_codes),
+    ]
+    assert (list(index.doc_ids), index.num_docs, index.num_rows, index.base) == (IDS, 4, 4, None)
+    rows = index.rows(["d", "nobody", "视频", "b"])
+    assert rows.tolist() == [3, -1, 2, 1]
+    vectors, present = index.vectors("content", rows)
+    expected = np.concatenate([AXES, -AXES][:num_codes], axis=1)
+    np.testing.assert_array_equal(vectors[[0, 2, 3]], expected[[3, 2, 1]])
+    assert present.tolist() == [True, False, True, True]
+    vectors, present = index.vectors("cover", rows)
+    np.testing.assert_array_equal(vectors, [AXES[3], [0] * 4, AXES[2], [0] * 4])
+    assert present.tolist() == [True, False, True, False]
+    assert not index.has_contents
+    assert not index.contents(rows).any()
+    assert index.raw("content", np.array([1])).vectors.dtype == np.float16
+    (found,) = index.blocks("cover")
+    assert found[0].tolist() == [0, 2, 3]
+    (version_,) = index.versions
+    assert (version_.rows, version_.spaces) == (range(4), index.spaces)
+
+
+def test_they_are_listed_served_and_collected(tmp_path):
+    index_dir = tmp_path / "index"
+    shutil.copytree(OLD / "2", index_dir)
+    (told,) = list_generations(index_dir)
+    assert (told.number, told.num_docs, told.base, told.is_current) == (1, 4, None, True)
+    serve(index_dir, told.name)
+    assert collect(index_dir, 1) == []
+    path = index_dir / "generations" / told.name / "vectors.cover.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(CorruptIndexError, match=r"vectors\.cover\.npy"):
+        serve(index_dir, told.name)
