@@ -41,7 +41,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class SpaceCost:
-    """A space on the disk: vectors a video, their components, and bytes a video (scales, presence, checksums and headers too)."""
+    """A space on the disk: vectors a video, their components, and bytes a video (all of its files)."""
 
     name: str
     num_codes: int
