@@ -93,7 +93,8 @@ class Follower:
         while not stop.is_set():
             wait_s = self.step()
             if wait_s > 0 and not stop.is_set():
-                self._stream.wait(min(wait_s, self._settings.poll_s))
+                wait = self._stream.wait if self._room > 0 else time.sleep
+                wait(min(wait_s, self._settings.poll_s))
         self._drain()
         self._tell()
 
@@ -118,10 +119,9 @@ class Follower:
         wait_s = self._pace.wait_s(self._clock(), self._changes.oldest_read_at, has_deletes=self._changes.has_deletes)
         if wait_s == 0:
             self._publish()
-        elif not len(self._ledger) and not len(self._changes):
+        if not len(self._changes):
             self._since = self._served.next_since(self._stream.name, self._ledger.position, self._since)
-            if not more:
-                self._compact()
+            self._compact()
         if self._status.is_due:
             self._tell()
         return 0.0 if more else wait_s or self._settings.poll_s
@@ -147,11 +147,15 @@ class Follower:
 
     def _read(self) -> bool:
         """Read as far ahead as is allowed; tell whether there may be more."""
-        room = self._settings.max_waiting - len(self._ledger) - len(self._changes)
+        room = self._room
         entries = self._stream.read(room) if room > 0 else []
         for entry in entries:
             self._take(entry)
         return 0 < room == len(entries)
+
+    @property
+    def _room(self) -> int:
+        return self._settings.max_waiting - len(self._ledger) - len(self._changes)
 
     def _take(self, entry: Entry) -> None:
         try:
@@ -173,7 +177,7 @@ class Follower:
     def _reject(self, entry: Entry, error: RowError) -> None:
         self._rejects.add(entry, error)
         self._status.rejected += 1
-        log.warning("%s: %s: is not used; listed in %s", entry.where, error.problem, self._rejects.path)
+        log.warning("%s: %s (listed in %s)", entry.where, error.problem, self._rejects.path)
 
     def _hear(self) -> None:
         for event in self._pipeline.events():

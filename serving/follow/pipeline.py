@@ -18,6 +18,9 @@ from serving.follow.encode import encode, with_sentences
 from serving.follow.events import Broken, Dropped, Event, Prepared
 from serving.follow.ledger import Ticket
 
+#: How long a batch may take when a follower ends.
+_JOIN_S = 30.0
+
 
 class Pipeline:
     """Prepares videos in limited processes, chooses their key sentences, and embeds them; outcomes come as events.
@@ -53,10 +56,12 @@ class Pipeline:
         # daemons: one may wait for a video that hangs, and its worker dies with this process
         for number in range(num_workers):
             self._start(self._prepare_all, f"prepare-{number}")
-        self._start(self._embed_all, "embed")
+        self._embedding = self._start(self._embed_all, "embed")
 
-    def _start(self, work: Callable[[], None], name: str) -> None:
-        threading.Thread(target=self._guarded, args=(work,), name=f"follow-{name}", daemon=True).start()
+    def _start(self, work: Callable[[], None], name: str) -> threading.Thread:
+        thread = threading.Thread(target=self._guarded, args=(work,), name=f"follow-{name}", daemon=True)
+        thread.start()
+        return thread
 
     def __enter__(self) -> Self:
         return self
@@ -65,11 +70,15 @@ class Pipeline:
         self.close()
 
     def close(self) -> None:
-        """Let the threads end after what they have in hand; what waits is dropped. Waits for none of them."""
+        """Let the threads end after what they have in hand; what waits is dropped.
+
+        Waits for a batch that is being embedded: libraries do not like to be left in the middle of one.
+        """
         self._counts = lambda _: False
         for _ in range(self._num_workers):
             self._rows.put(None)
         self._fresh.put(None)
+        self._embedding.join(_JOIN_S)
 
     def prepare(self, ticket: Ticket, video: Video) -> None:
         """Let a video be prepared; its `Prepared` comes as an event, or its `Dropped`."""
@@ -98,6 +107,8 @@ class Pipeline:
         limits = {"timeout_s": self._settings.max_wall_s, "max_bytes": self._settings.max_memory_bytes}
         pool: Pool[Video, Preparation]
         with Pool(VideoPreparer(self._settings), num_workers=1, **limits) as pool:  # type: ignore[arg-type]
+            for _ in pool.imap([Video("")]):  # an interpreter takes seconds to start: not those of the first change
+                pass
             while (row := self._rows.get()) is not None:
                 self._events.put(self._prepare(pool, *row))
 
