@@ -20,7 +20,7 @@ from mmsearch.index.layout import vectors_file
 from mmsearch.index.query_tower import TowerSpace
 from mmsearch.matching import PolySettings, mean_code, poly_scores
 from mmsearch.protocols import Embedded
-from mmsearch.scoring import FeatureScorer
+from mmsearch.scoring import FeatureScorer, OnnxQueryEncoder
 from mmsearch.types import Selection, Space
 
 DIM, NUM_CODES, NUM_DOCS = 8, 3, 40
@@ -133,7 +133,8 @@ def test_one_damaged_code_makes_the_document_missing_there_and_harms_no_other(pu
     at = len(data) - 4 * DIM * ((NUM_DOCS - 5) * NUM_CODES - 1)  # the second code of the sixth document
     data[at : at + 4 * DIM] = np.full(DIM, poison, "<f4").tobytes()
     path.write_bytes(data)
-    scorer = FeatureScorer.open(folder)
+    unchecked = ForwardIndex.open(folder, verify="none")
+    scorer = FeatureScorer(unchecked, OnnxQueryEncoder.open(unchecked.query_tower))
     after = scorer.score("red panda", DOC_IDS)
     assert after.missing[5].tolist() == [False, True]
     assert after.values[5, 1] == 0

@@ -54,7 +54,11 @@ def test_a_damaged_vector_is_missing_and_harms_no_other(index_dir, poison):
     header = len(data) - 30 * 8 * 4
     data[header + 4 * 8 * 5 : header + 4 * 8 * 6] = np.full(8, poison, "<f4").tobytes()
     path.write_bytes(data)
-    after = FeatureScorer.open(index_dir).score("red panda", DOC_IDS)
+    checked = FeatureScorer.open(index_dir).score("red panda", DOC_IDS)
+    assert checked.missing[:, 1].all(), "all are of the block whose checksum does not hold"
+    np.testing.assert_array_equal(checked.values[:, 0], before.values[:, 0])
+    unchecked = ForwardIndex.open(index_dir, verify="none")
+    after = FeatureScorer(unchecked, OnnxQueryEncoder.open(unchecked.query_tower)).score("red panda", DOC_IDS)
     assert after.missing[5].tolist() == [False, True]
     assert after.values[5, 1] == 0
     others = np.arange(30) != 5
