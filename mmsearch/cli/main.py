@@ -9,7 +9,7 @@ import typer
 
 import mmsearch
 from mmsearch import logs
-from mmsearch.cli import demo, evaluate, prepare, report, score, search, sentences
+from mmsearch.cli import demo, evaluate, index, prepare, report, score, search, sentences
 
 app = typer.Typer(
     name="mmsearch",
@@ -22,6 +22,7 @@ for module in (demo, prepare, evaluate, report, score, search):
     app.command(epilog=module.EXAMPLES)(module.run)  # named below: the verb is the module's name
     app.registered_commands[-1].name = module.__name__.rpartition(".")[2]
 
+app.add_typer(index.app, name="index")
 app.add_typer(sentences.app, name="sentences")
 
 

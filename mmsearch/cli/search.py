@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mmsearch.index.ann import SpaceSearch
     from mmsearch.scoring import FeatureScorer, RankFeatures
 
 EXAMPLES = """**Examples**
@@ -18,6 +19,8 @@ EXAMPLES = """**Examples**
 `mmsearch search --index index "red panda"`
 
 `mmsearch search --index index "大熊猫" --space cover -k 20 --videos videos.jsonl`
+
+`mmsearch search --index index "red panda" --ann hnsw`
 """
 
 _MAX_TITLE = 60
@@ -29,6 +32,14 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class Ann(StrEnum):
+    """A faiss index that `mmsearch index ann` built."""
+
+    HNSW = "hnsw"
+    IVF_PQ = "ivf_pq"
+    FLAT = "flat"
 
 
 def run(
@@ -44,17 +55,26 @@ def run(
         bool, typer.Option("--all-features", help="Show the single-modality features (content.title …) as well.")
     ] = False,
     output: Annotated[Format, typer.Option("--format", help="A table to look at, or one JSON object.")] = Format.TABLE,
+    ann: Annotated[
+        Ann | None, typer.Option(help="Search the faiss index that `mmsearch index ann` built, not all vectors.")
+    ] = None,
 ) -> None:
     """Find the videos nearest to a query in one space, and show their features in all spaces.
 
-    The search is exact (needs the extra `faiss`). A feature is empty where the video lacks the modality; a blank query
-    finds nothing.
+    The search is exact unless `--ann` is given (needs the extra `faiss`). A feature is empty where the video lacks the
+    modality; a blank query finds nothing.
     """
     from mmsearch.cli.score import to_json
+    from mmsearch.index.ann import ExactSearch
+    from mmsearch.index.ann_search import ApproximateSearch
     from mmsearch.scoring import FeatureScorer
 
     scorer = FeatureScorer.open(index)
-    features = recall(scorer, query, space, k)
+    if ann is None:
+        search: SpaceSearch = ExactSearch(scorer.index)
+    else:
+        search = ApproximateSearch(scorer.index, index, ann.value)
+    features = recall(scorer, search, query, space, k)
     if output is Format.JSON:
         typer.echo(to_json(query, scorer.index.generation, features))
         return
@@ -67,19 +87,18 @@ def run(
     console.print(to_table(features, titles, every=every))
 
 
-def recall(scorer: FeatureScorer, query: str, space: str | None, k: int) -> RankFeatures:
+def recall(scorer: FeatureScorer, search: SpaceSearch, query: str, space: str | None, k: int) -> RankFeatures:
     """Give the features of the k videos nearest to a query, nearest first.
 
     Raises:
         DataError: there is no such space.
     """
     from mmsearch.errors import DataError
-    from mmsearch.index.ann import ExactSearch
 
     chosen = space or ("content" if "content" in scorer.names else scorer.names[-1])
     if chosen not in scorer.names:
         raise DataError(f"there is no space '{chosen}' in the index; there are: {', '.join(scorer.names)}")
-    found, _ = ExactSearch(scorer.index).search(chosen, scorer.encoder.encode([query])[chosen][0], k)
+    found, _ = search.search(chosen, scorer.encoder.encode([query])[chosen][0], k)
     return scorer.score(query, found)
 
 

@@ -49,7 +49,8 @@ class IvfPqSettings(Settings):
     num_probes: Annotated[int, Field(ge=1)] = 32
     """Lists that a query looks into."""
     num_subvectors: Annotated[int, Field(ge=1)] | None = None
-    """Pieces that a vector is cut into, a divisor of its dimension; unset: one for every 4 components."""
+    """Pieces that a vector is cut into, a divisor of its dimension; unset: one for every 4 components, or
+    the next smaller divisor."""
     bits: Annotated[int, Field(ge=4, le=8)] = 8
     """Bits of a piece's code."""
 

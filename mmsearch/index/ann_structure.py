@@ -39,7 +39,7 @@ def _hnsw(faiss: Any, structure: HnswSettings, dim: int) -> Any:
 
 
 def _ivf_pq(faiss: Any, structure: IvfPqSettings, dim: int, num_vectors: int) -> Any:
-    pieces = structure.num_subvectors or max(1, dim // 4)
+    pieces = structure.num_subvectors or next(n for n in range(max(1, dim // 4), 0, -1) if dim % n == 0)
     if dim % pieces:
         raise ConfigError(f"ivf_pq: num_subvectors={pieces} does not divide the dimension {dim}")
     wanted = _MIN_PER_CENTROID * _num_centroids(structure, num_vectors)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.errors import DataError
+from mmsearch.errors import DataError, FingerprintError
 from mmsearch.files import fsync_folder, replacing
 from mmsearch.index.arrays import ArrayWriter
 from mmsearch.index.forward import ForwardIndex
@@ -55,6 +55,7 @@ def export_parquet(
 
     Raises:
         DataError: there is no such space.
+        FingerprintError: an upgrade is under way: there are vectors of two models.
         OSError: the disk refuses.
     """
     import pyarrow as pa
@@ -66,13 +67,14 @@ def export_parquet(
     schema = pa.schema([pa.field("doc_id", pa.string(), nullable=False), *columns])
     schema = schema.with_metadata({"mmsearch": json.dumps(_told(index, chosen, dtype))})
     done = _none_yet(index, chosen)
+    present = {space.name: index.present(space.name) for space in chosen}
     with replacing(path) as beside, pq.ParquetWriter(beside, schema, compression="zstd") as writer:
         for rows, doc_ids in _documents(index):
             arrays = [pa.array(doc_ids, pa.string())]
             for space in chosen:
-                vectors, present = _sound(index, space, rows, done)
+                vectors, sound = _sound(index, space, rows, present[space.name], done)
                 numbers = pa.array(vectors.astype(dtype).reshape(-1))
-                lists = pa.FixedSizeListArray.from_arrays(numbers, space.row_dim, mask=pa.array(~present))
+                lists = pa.FixedSizeListArray.from_arrays(numbers, space.row_dim, mask=pa.array(~sound))
                 arrays.append(lists)
             writer.write_batch(pa.record_batch(arrays, schema=schema))
     return done
@@ -94,6 +96,7 @@ def export_npy(
 
     Raises:
         DataError: there is no such space, the folder is there, or an id holds a line end.
+        FingerprintError: an upgrade is under way: there are vectors of two models.
         OSError: the disk refuses.
     """
     chosen = _choose(index, spaces)
@@ -116,13 +119,13 @@ def export_npy(
 
 
 def _write_space(index: ForwardIndex, space: Space, folder: Path, dtype: FloatName, done: Exported) -> None:
-    numbers = ArrayWriter(folder / f"{space.name}.npy", dtype, (space.row_dim,))
+    numbers, present = ArrayWriter(folder / f"{space.name}.npy", dtype, (space.row_dim,)), index.present(space.name)
     try:
         with (folder / f"{space.name}.ids.txt").open("xb") as ids:
             for rows, doc_ids in _documents(index):
-                vectors, present = _sound(index, space, rows, done)
-                numbers.append(vectors[present])
-                ids.writelines(_line(doc_ids[at]) for at in np.flatnonzero(present))
+                vectors, sound = _sound(index, space, rows, present, done)
+                numbers.append(vectors[sound])
+                ids.writelines(_line(doc_ids[at]) for at in np.flatnonzero(sound))
             ids.flush()
             os.fsync(ids.fileno())
         numbers.close()
@@ -146,13 +149,12 @@ def _documents(index: ForwardIndex) -> Iterator[tuple[Int64, list[str]]]:
             bar.advance(len(rows))
 
 
-def _sound(index: ForwardIndex, space: Space, rows: Int64, done: Exported) -> tuple[Float32, Bool]:
-    """Give vectors, and which of them may be used; count them."""
-    vectors, present = index.vectors(space.name, rows)
-    wanted = index.present(space.name)[rows]
-    sound = present & np.isfinite(vectors).all(axis=1)
+def _sound(index: ForwardIndex, space: Space, rows: Int64, present: Bool, done: Exported) -> tuple[Float32, Bool]:
+    """Give vectors, and which of them may be used; count them, and those that should be there and are damaged."""
+    vectors, there = index.vectors(space.name, rows)
+    sound = there & np.isfinite(vectors).all(axis=1)
     done.num_vectors[space.name] += int(np.count_nonzero(sound))
-    done.num_damaged[space.name] += int(np.count_nonzero(wanted & ~sound))
+    done.num_damaged[space.name] += int(np.count_nonzero(present[rows] & ~sound))
     return vectors, sound
 
 
@@ -165,6 +167,11 @@ def _told(index: ForwardIndex, spaces: Sequence[Space], dtype: str) -> dict[str,
 
 
 def _choose(index: ForwardIndex, names: Sequence[str] | None) -> list[Space]:
+    if len(index.versions) > 1:
+        raise FingerprintError(
+            f"{index.generation} holds vectors of two models while an upgrade is under way, which do not belong into "
+            f"one file; export its base {index.base}, or wait until the upgrade is done"
+        )
     spaces = {space.name: space for space in index.spaces}
     if unknown := [name for name in names or () if name not in spaces]:
         raise DataError(f"there is no space '{unknown[0]}' in {index.generation}; there are: {', '.join(spaces)}")
