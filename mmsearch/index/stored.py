@@ -70,7 +70,7 @@ def quantize(vectors: Float32, num_codes: int) -> tuple[npt.NDArray[np.int8], Fl
     """
     if vectors.shape[1] % num_codes:
         raise DataError(f"rows of {vectors.shape[1]} components do not hold {num_codes} codes of one length")
-    codes = np.asarray(vectors, np.float32).reshape(len(vectors), num_codes, -1)
+    codes = np.asarray(vectors, np.float32).reshape(len(vectors), num_codes, vectors.shape[1] // num_codes)
     scales = np.abs(codes).max(axis=2) / _INT8_MAX
     divisors = np.where(scales > 0, scales, np.float32(1))
     quantized = np.clip(np.rint(codes / divisors[:, :, None]), -_INT8_MAX, _INT8_MAX).astype(np.int8)
@@ -79,6 +79,7 @@ def quantize(vectors: Float32, num_codes: int) -> tuple[npt.NDArray[np.int8], Fl
 
 def dequantize(vectors: npt.NDArray[np.int8], scales: Float32) -> Float32:
     """Give the vectors that bytes and scales stand for, [B, M*D]."""
-    codes = vectors.reshape(len(vectors), scales.shape[1], -1).astype(np.float32)
+    num_codes = scales.shape[1]
+    codes = vectors.reshape(len(vectors), num_codes, vectors.shape[1] // num_codes).astype(np.float32)
     codes *= scales[:, :, None]
     return codes.reshape(vectors.shape)
