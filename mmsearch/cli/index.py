@@ -112,7 +112,8 @@ def verify(
     from mmsearch.index.sweep import names_of
     from mmsearch.index.verification import verify_generation
 
-    names = names_of(index) if every else [_named(index, generation) or read_current(index)]
+    current = read_current(index)
+    names = names_of(index) if every else [_named(index, generation) or current]
     found = {done.generation: done for name in names for done in verify_generation(index, name)}
     if as_json:
         typer.echo(json.dumps(to_plain(list(found.values())), ensure_ascii=False))
