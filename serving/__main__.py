@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mmsearch import logs
+from serving.publish import GC_EXAMPLES, PUBLISH_EXAMPLES, gc, publish
 
 app = typer.Typer(
     name="python -m serving",
-    help="Serve a trained model: publish a corpus as a forward index, rerank what was found in one.",
+    help="Serve a trained model: publish a corpus as a forward index, go back, tidy up, rerank what was found in one.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -25,7 +25,9 @@ _EXAMPLES = """**Examples**
 
 `python -m serving refresh --model runs/match --corpus corpus --index index batch_size=256 device=cuda`
 
-`python -m serving refresh --model runs/match --corpus corpus --index index served=codes`
+`python -m serving refresh --model runs/match --corpus corpus --index index --dry-run`
+
+`python -m serving refresh nightly.yaml keep=[cover,frames] executor.num_workers=4`
 """
 
 _RERANK_EXAMPLES = """**Examples**
@@ -46,32 +48,34 @@ def options(
 
 @app.command(epilog=_EXAMPLES)
 def refresh(
-    model: Annotated[Path, typer.Option(help="Folder of a trained model.")],
-    corpus: Annotated[Path, typer.Option(help="Folder of a prepared corpus.")],
-    index: Annotated[Path, typer.Option(help="Folder of the forward index; made when it does not exist.")],
+    model: Annotated[Path | None, typer.Option(help="Folder of a trained model.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Folder of a prepared corpus.")] = None,
+    index: Annotated[
+        Path | None, typer.Option(help="Folder of the forward index; made when it does not exist.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CONFIG] [KEY=VALUE]...", help="A YAML file of RefreshSettings, then overrides."),
+        typer.Argument(
+            metavar="[CONFIG] [KEY=VALUE]...",
+            help="A YAML file of RefreshSettings, then overrides; it may name model, corpus and index as well.",
+        ),
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and what it costs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Embed a corpus and publish the vectors, with the query tower, as the next generation of an index.
+    """Bring an index up to what a corpus and a model are now, and publish that, with the query tower, in one step.
 
+    Videos that are new or changed are embedded; vectors of unchanged ones are copied; another model embeds everything.
     Prints the name of the generation that is served then. A refresh that was killed goes on where it was; one that
-    has nothing to do publishes nothing.
+    has nothing to do publishes nothing. Ends with status 5 when videos had to go to quarantine: the rest is served.
     """
-    from mmsearch.config import load_arguments
-    from mmsearch.data.prepared import PreparedCorpus
-    from mmsearch.models import export_query_tower, load_document_encoder
-    from serving.refresh import refresh as run
-    from serving.settings import RefreshSettings
+    from serving.refresh_command import run
 
-    chosen = load_arguments(RefreshSettings, settings or [])
-    opened = PreparedCorpus.open(corpus)
-    singles, codes = chosen.single_modalities, chosen.served == "codes"
-    encoder = load_document_encoder(model, chosen.device, single_modalities=singles, codes=codes)
-    encoder.settings.check_prepared(opened.settings, corpus)
-    export = partial(export_query_tower, model, single_modalities=singles, codes=codes)
-    typer.echo(run(opened, encoder, export, index, chosen))
+    run(model, corpus, index, settings or [], dry_run=dry_run, as_json=as_json)
+
+
+app.command(epilog=PUBLISH_EXAMPLES)(publish)
+app.command(epilog=GC_EXAMPLES)(gc)
 
 
 @app.command(epilog=_RERANK_EXAMPLES)

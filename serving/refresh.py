@@ -1,25 +1,23 @@
-"""Refresh: embed a corpus shard by shard, and publish the vectors with their query tower as one generation."""
+"""Refresh: bring an index up to what a corpus and a model are now, and publish that as one generation."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.errors import DataError
+from mmsearch.errors import DataError, IntegrityError
 from mmsearch.index import GenerationWriter
+from mmsearch.index.layout import read_current
 from mmsearch.index.query_tower import check_tower_spaces, read_query_tower
-from mmsearch.logs import progress
 from mmsearch.protocols import DocumentEncoder
 from mmsearch.types import Space
-from serving.embed import EmbedJob
-from serving.plan import ShardPlan, plan_shards, served_already
+from serving.plan import RefreshPlan, make_plan
+from serving.run import Refreshed, Run
 from serving.settings import RefreshSettings
-from serving.work import ShardStore, clear, work_of
-from serving.work_item import WorkItem
+from serving.work import clear, work_of
 
 log = logging.getLogger(__name__)
 
@@ -30,67 +28,83 @@ def refresh(
     export_query_tower: Callable[[Path], object],
     index_dir: Path,
     settings: RefreshSettings,
-) -> str:
-    """Publish the vectors of a corpus; give the name of the generation that is served then.
+    *,
+    load: Callable[[], DocumentEncoder] | None = None,
+) -> Refreshed:
+    """Publish the vectors of a corpus.
 
-    Nothing is done when the served generation holds the same content in spaces of the same fingerprints. After a kill
-    at any moment, the next call embeds only the shards that were not finished, and publishes the same bytes.
+    Only videos whose content or model changed are embedded; the vectors of the others are copied bit by bit, and
+    videos that the corpus has no more are not in the next generation. Nothing is done when the served generation holds
+    just that. After a kill at any moment, the next call embeds only the items that were not finished, and publishes
+    the same bytes.
 
     Args:
         corpus: the prepared corpus.
-        encoder: the document tower.
+        encoder: the document tower; it says what the vectors are.
         export_query_tower: writes the query tower of the same model into a folder that does not exist.
         index_dir: the index; made when it does not exist.
         settings: how to embed and store.
+        load: loads the document tower in other processes, so it must be picklable; None = everything is embedded in
+            this process by `encoder`, whatever the settings' `executor` is.
 
     Raises:
         DataError: the corpus is empty, a vector cannot be scored (the message names the document), another refresh is
             at work, or the disk refuses.
-        IntegrityError: a checksum of the corpus does not hold.
+        IntegrityError: a checksum of the corpus does not hold, or the check before the swap fails.
         FingerprintError: the query tower is not of the encoder's model.
     """
-    served = served_already(index_dir, corpus, encoder.spaces, settings.dtype)
-    if served is not None:
-        clear(index_dir)
-        log.info("%s is up to date: %s holds this corpus and this model; nothing was published", index_dir, served)
-        return served
-    plans = plan_shards(corpus, encoder.spaces, settings.dtype, settings.batch_size)
+    plan = make_plan(corpus, encoder, index_dir, settings)
+    if plan.is_noop:
+        return _nothing_to_do(plan, index_dir)
     with GenerationWriter(index_dir, encoder.spaces, dtype=settings.dtype) as writer:
+        if not _is_served(plan, index_dir):  # it was replaced just now; from here on nobody else publishes
+            plan = make_plan(corpus, encoder, index_dir, settings)
+        if plan.is_noop:
+            writer.close()
+            return _nothing_to_do(plan, index_dir)
+        run = Run(corpus, encoder, index_dir, settings, plan, load)
         tower = work_of(index_dir) / "query_tower"
-        _export(export_query_tower, tower, encoder.spaces)
-        job = EmbedJob(corpus.folder, lambda: encoder, settings.batch_size, settings.dtype, (), work_of(index_dir))
-        store = ShardStore(work_of(index_dir), encoder.spaces, settings.dtype)
-        _embed_all(plans, job, writer, store, corpus.num_videos)
-        source = {"corpus_hash": corpus.content_hash, "num_videos": corpus.num_videos}
-        name = writer.publish(query_tower=tower, source=source)
+        export_tower(export_query_tower, tower, encoder.spaces)
+        run.embed()
+        if run.changes_nothing:
+            writer.close()
+            return run.finish(_served(plan), published=False)
+        run.write(writer)
+        name = writer.publish(query_tower=tower, source=run.source(), keep=settings.keep_generations)
+    return run.finish(name, published=True)
+
+
+def _is_served(plan: RefreshPlan, index_dir: Path) -> bool:
+    """Tell whether what is served is still what the plan was made for."""
+    try:
+        current = read_current(index_dir)
+    except (DataError, IntegrityError):
+        current = None
+    return current == (None if plan.served is None else plan.served.generation)
+
+
+def _nothing_to_do(plan: RefreshPlan, index_dir: Path) -> Refreshed:
+    served = _served(plan)
     clear(index_dir)
-    return name
+    log.info("%s is up to date: %s holds this corpus and this model; nothing was published", index_dir, served)
+    return Refreshed(served, published=False, plan=plan)
 
 
-def _export(export_query_tower: Callable[[Path], object], tower: Path, spaces: tuple[Space, ...]) -> None:
-    """Export the query tower first: that it does not fit must not come out after hours of embedding."""
+def _served(plan: RefreshPlan) -> str:
+    if plan.served is None:
+        raise IntegrityError("a plan that changes nothing has no index")
+    return plan.served.generation
+
+
+def export_tower(export_query_tower: Callable[[Path], object], tower: Path, spaces: Sequence[Space]) -> None:
+    """Export a query tower into a folder, over what is there.
+
+    Do it before anything else: that it does not fit must not come out after hours of embedding.
+
+    Raises:
+        FingerprintError: it is not of the model whose spaces these are.
+    """
     shutil.rmtree(tower, ignore_errors=True)
     export_query_tower(tower)
     offered = [space.space for space in read_query_tower(tower).spaces]
-    check_tower_spaces(offered, spaces, "the exported query tower", "the document tower")
-
-
-def _embed_all(
-    plans: list[ShardPlan], job: EmbedJob, writer: GenerationWriter, store: ShardStore, num_videos: int
-) -> None:
-    start, embedded_now = time.monotonic(), 0
-    with progress("refresh", num_videos, unit="videos") as bar:
-        for shard in plans:
-            kept = store.load(shard.key)
-            if kept is None:
-                job.embed(WorkItem(shard.key, tuple(shard.rows)))
-                kept = store.load(shard.key)
-                embedded_now += len(shard.rows)
-            if kept is None:
-                raise DataError(f"{job.work}: what was kept there is gone; refresh again")
-            for video in kept.quarantined:
-                log.warning("%s is left out: %s", video.doc_id, video.detail)
-            writer.add(kept.doc_ids, kept.embedded)
-            bar.advance(len(shard.rows))
-    rate = embedded_now / max(time.monotonic() - start, 1e-9)
-    log.info("embedded %d videos (%.1f a second); %d were done before", embedded_now, rate, num_videos - embedded_now)
+    check_tower_spaces(offered, list(spaces), "the exported query tower", "the document tower")

@@ -38,7 +38,8 @@ class EmbeddedShard:
     Args:
         doc_ids: the videos that were embedded, in the order of the item.
         embedded: their vectors in every space.
-        towers: outputs of towers that are to be kept, by place in `doc_ids`; of one modality all of one shape.
+        towers: outputs of towers that are to be kept, by place in `doc_ids`; of one modality all of one shape. They are
+            fetched apart, by `ShardStore.take_outputs`.
         quarantined: the other videos of the item.
     """
 
@@ -74,7 +75,9 @@ class ShardStore:
             arrays[f"present{at}"] = shard.embedded[space.name].present
         record = {"doc_ids": shard.doc_ids, "quarantined": [asdict(video) for video in shard.quarantined]}
         try:
-            _save(self._path(key), record, arrays, shard.towers)
+            if any(shard.towers.values()):  # first: an item is done when its vectors are there
+                _save(self._outputs_path(key), {}, {}, shard.towers)
+            _save(self._path(key), record, arrays, {})
         except OSError as error:
             raise DataError(
                 f"{self._folder}: vectors cannot be kept: {error.strerror or error}; make room and refresh again: "
@@ -88,7 +91,7 @@ class ShardStore:
         """
         path = self._path(key)
         try:
-            record, arrays, towers = _load(path)
+            record, arrays, _ = _load(path)
             doc_ids = tuple(record["doc_ids"])
             quarantined = tuple(
                 Quarantined(q["doc_id"], Reason(q["reason"]), q["detail"]) for q in record["quarantined"]
@@ -102,7 +105,19 @@ class ShardStore:
         except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file; it is made again
             log.warning("%s: is damaged and will be made again: %s", path, error)
             return None
-        return EmbeddedShard(doc_ids, embedded, towers, quarantined)
+        return EmbeddedShard(doc_ids, embedded, quarantined=quarantined)
+
+    def take_outputs(self, key: str) -> Outputs:
+        """Give the outputs of towers of a finished item, and remove them here: they take far more room than vectors."""
+        path = self._outputs_path(key)
+        if not path.exists():
+            return {}
+        outputs = read_outputs(path)
+        path.unlink(missing_ok=True)
+        return outputs
+
+    def _outputs_path(self, key: str) -> Path:
+        return self._folder / f"{key}.outputs.npz"
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.npz"

@@ -12,14 +12,14 @@ from mmsearch.index import ForwardIndex
 from serving.refresh import refresh
 from serving.settings import RefreshSettings
 
-SETTINGS = RefreshSettings(batch_size=5, dtype="float32")
+SETTINGS = RefreshSettings(batch_size=5, dtype="float32", shard_size=16, check_sample=0)
 TITLES = [f"title {i}" for i in range(50)]
 
 
 @pytest.mark.parametrize("num_codes", [1, 3])
 def test_it_publishes_the_vectors_of_every_video(new_corpus, new_encoder, tmp_path, expected_vectors, num_codes):
     corpus, encoder = new_corpus(TITLES), new_encoder(num_codes=num_codes)
-    name = refresh(corpus, encoder, encoder.export, tmp_path / "index", SETTINGS)
+    name = refresh(corpus, encoder, encoder.export, tmp_path / "index", SETTINGS).generation
     index = ForwardIndex.open(tmp_path / "index")
     index.verify()
     assert index.generation == name
@@ -34,12 +34,13 @@ def test_it_publishes_the_vectors_of_every_video(new_corpus, new_encoder, tmp_pa
 
 def test_a_second_refresh_of_the_same_publishes_nothing(new_corpus, new_encoder, tmp_path, caplog, monkeypatch):
     first = new_encoder()
-    name = refresh(new_corpus(TITLES), first, first.export, tmp_path / "index", SETTINGS)
+    name = refresh(new_corpus(TITLES), first, first.export, tmp_path / "index", SETTINGS).generation
     again = new_encoder()
     monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)  # a command line in this process turns it off
     (tmp_path / "index" / ".work").mkdir()  # what a kill right after the swap leaves
     with caplog.at_level("INFO"):
-        assert refresh(new_corpus(TITLES), again, again.export, tmp_path / "index", SETTINGS) == name
+        done = refresh(new_corpus(TITLES), again, again.export, tmp_path / "index", SETTINGS)
+    assert (done.generation, done.published) == (name, False)
     assert again.asked == []
     assert "is up to date" in caplog.text
     assert not (tmp_path / "index" / ".work").exists()
@@ -48,11 +49,11 @@ def test_a_second_refresh_of_the_same_publishes_nothing(new_corpus, new_encoder,
 @pytest.mark.parametrize("change", ["corpus", "weights", "dtype", "codes"])
 def test_every_change_publishes(new_corpus, new_encoder, tmp_path, change):
     first = new_encoder()
-    name = refresh(new_corpus(TITLES), first, first.export, tmp_path / "index", SETTINGS)
+    name = refresh(new_corpus(TITLES), first, first.export, tmp_path / "index", SETTINGS).generation
     corpus = new_corpus([*TITLES[:-1], "another title"] if change == "corpus" else TITLES)
     second = new_encoder("2" if change == "weights" else "1", num_codes=2 if change == "codes" else 1)
     settings = SETTINGS.model_copy(update={"dtype": "float16"}) if change == "dtype" else SETTINGS
-    assert refresh(corpus, second, second.export, tmp_path / "index", settings) != name
+    assert refresh(corpus, second, second.export, tmp_path / "index", settings).generation != name
     assert ForwardIndex.open(tmp_path / "index").spaces == second.spaces
 
 

@@ -40,7 +40,7 @@ def asked(*words):
 
 def test_all_codes_are_served_scored_searched_and_measured(run, new_corpus, tmp_path):
     corpus, index = new_corpus(TITLES), tmp_path / "index"
-    settings = ["dtype=float32", "device=cpu"]
+    settings = ["dtype=float32", "device=cpu", "executor.num_workers=0"]
     refresh(run, tmp_path / "corpus", index, settings)
     one = ForwardIndex.open(index)
     refresh(run, tmp_path / "corpus", index, [*settings, "served=codes"])

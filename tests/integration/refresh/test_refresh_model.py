@@ -34,7 +34,7 @@ def run(tmp_path_factory):
 
 def test_served_features_are_those_of_the_model(run, new_corpus, tmp_path, capsys):
     corpus = new_corpus(TITLES)
-    settings = ["batch_size=5", "dtype=float32", "device=cpu"]
+    settings = ["batch_size=5", "dtype=float32", "device=cpu", "executor.num_workers=0"]
     refresh(run, tmp_path / "corpus", tmp_path / "index", settings)
     scorer = FeatureScorer.open(tmp_path / "index")
     assert capsys.readouterr().out.strip() == scorer.index.generation

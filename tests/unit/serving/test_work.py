@@ -36,9 +36,12 @@ def test_what_is_kept_comes_back_as_it_will_be_stored(tmp_path, shard, dtype, ke
         np.testing.assert_array_equal(kept.embedded[name].vectors, expected.vectors.astype(kept_as).astype(np.float32))
         np.testing.assert_array_equal(kept.embedded[name].present, expected.present)
         assert kept.embedded[name].vectors.dtype == np.float32
-    assert list(kept.towers) == [Modality.COVER]
-    assert list(kept.towers[Modality.COVER]) == [1]
-    np.testing.assert_array_equal(kept.towers[Modality.COVER][1], OUTPUTS[Modality.COVER][1])
+    outputs = store.take_outputs("k")
+    assert list(outputs) == [Modality.COVER]
+    assert list(outputs[Modality.COVER]) == [1]
+    np.testing.assert_array_equal(outputs[Modality.COVER][1], OUTPUTS[Modality.COVER][1])
+    assert store.take_outputs("k") == {}, "they are somewhere else now"
+    assert store.load("k") is not None
 
 
 def test_every_damaged_byte_is_noticed_or_harmless(tmp_path, shard):

@@ -1,0 +1,74 @@
+"""Comparing a corpus with the generation that is served: new, changed, unchanged, deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mmsearch.index import ForwardIndex
+from mmsearch.protocols import Bool
+from mmsearch.types import Modality
+
+Int64 = npt.NDArray[np.int64]
+UInt64 = npt.NDArray[np.uint64]
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many videos of a corpus a generation lacks, has otherwise, has as they are; and what it has too many.
+
+    `changed_by` counts a changed video under every modality that differs, one that came or went among them; where no
+    content hashes are stored, every video counts as changed, and nobody knows by what.
+    """
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    changed_by: dict[Modality, int] = field(default_factory=lambda: dict.fromkeys(Modality, 0))
+
+
+class Comparison:
+    """Compares the videos of a corpus, block by block, with what is served. Memory: a byte a row of the index.
+
+    Args:
+        served: the generation; None = nothing is served.
+    """
+
+    def __init__(self, served: ForwardIndex | None) -> None:
+        self._served = served
+        self._seen = np.zeros(0 if served is None else served.num_rows, np.bool_)
+        self.counts = Counts()
+
+    def add(self, doc_ids: list[str], contents: UInt64) -> tuple[Int64, Bool]:
+        """Compare some videos.
+
+        Returns:
+            The row of each in the index, -1 = it is not there, [B]; and of each modality whether the index has vectors
+            of the very same content (or absence), [B, 8]. An index without content hashes has the same of none.
+        """
+        num, served = len(doc_ids), self._served
+        if served is None:
+            self.counts.new += num
+            return np.full(num, -1, np.int64), np.zeros(contents.shape, np.bool_)
+        rows = served.rows(doc_ids)
+        found = rows >= 0
+        self._seen[rows[found]] = True
+        same = found[:, None] & (served.contents(rows) == contents) & served.has_contents
+        unchanged = same.all(axis=1)
+        changed = found & ~unchanged
+        counts = self.counts
+        counts.new += num - int(found.sum())
+        counts.unchanged += int(unchanged.sum())
+        counts.changed += int(changed.sum())
+        for at, modality in enumerate(Modality if served.has_contents else ()):
+            counts.changed_by[modality] += int((changed & ~same[:, at]).sum())
+        return rows, same
+
+    def close(self) -> Counts:
+        """Give the counts, after the last block."""
+        if self._served is not None:
+            self.counts.deleted = int((self._served.live() & ~self._seen).sum())
+        return self.counts

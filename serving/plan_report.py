@@ -1,0 +1,114 @@
+"""A plan as people and programs read it: what will be done, how long it will take, how much it will write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from mmsearch.types import Space
+from serving.plan import RefreshPlan
+
+_ITEM_BYTES = {"float32": 4, "float16": 2, "int8": 1}
+#: Of a document, beside its vectors: content hashes, hash, row and offset of its id, and the id itself, about.
+_FIXED_BYTES = 64 + 8 + 4 + 8 + 24
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a refresh will cost, about.
+
+    Args:
+        seconds: for embedding, at the rate of the refresh before; None = there was none.
+        bytes: that the generation takes on the disk.
+    """
+
+    seconds: float | None
+    bytes: int
+
+
+def bytes_per_video(spaces: Sequence[Space], dtype: str) -> int:
+    """Give the room of a video in an index, its id taken as 24 bytes."""
+    scales = 4 if dtype == "int8" else 0
+    return _FIXED_BYTES + sum(s.row_dim * _ITEM_BYTES[dtype] + s.num_codes * scales + 1 for s in spaces)
+
+
+def cost_of(plan: RefreshPlan, spaces: Sequence[Space], dtype: str) -> Cost:
+    """Estimate the cost of a plan. Videos of which only texts changed cost less than that, where outputs are kept."""
+    if plan.is_noop:
+        return Cost(0.0, 0)
+    rate = plan.served.source.get("videos_per_s") if plan.served is not None else None
+    seconds = plan.num_embedded / rate if isinstance(rate, int | float) and rate > 0 else None
+    written = plan.num_embedded + plan.num_copied
+    return Cost(0.0 if not plan.num_embedded else seconds, written * bytes_per_video(spaces, dtype))
+
+
+def to_json(plan: RefreshPlan, cost: Cost) -> dict[str, Any]:
+    """Give the plan as one JSON object."""
+    counts = plan.counts
+    return {
+        "served": None if plan.served is None else plan.served.generation,
+        "new": counts.new,
+        "changed": counts.changed,
+        "changed_by": {modality.value: number for modality, number in counts.changed_by.items() if number},
+        "unchanged": counts.unchanged,
+        "deleted": counts.deleted,
+        "left_out": len(plan.left_out),
+        "anew": plan.anew,
+        "embed": plan.num_embedded,
+        "copy": plan.num_copied,
+        "towers_reused": {
+            m.value: int(sum(len(item.reusable[m]) for item in plan.items))
+            for m in (plan.items[0].keep if plan.items else ())
+        },
+        "noop": plan.is_noop,
+        "seconds": None if cost.seconds is None else round(cost.seconds, 1),
+        "bytes": cost.bytes,
+    }
+
+
+def to_table(plan: RefreshPlan, cost: Cost) -> Table:
+    """Give the plan as a table for a terminal."""
+    counts = plan.counts
+    table = Table(title=_title(plan), title_justify="left")
+    for column in ("videos", "", "what is done"):
+        table.add_column(column, justify="right" if column == "videos" else "left")
+    kept = "copied" if plan.anew is None else "embedded anew"
+    by = ", ".join(f"{m.value} {number:,}" for m, number in counts.changed_by.items() if number)
+    table.add_row(f"{counts.new:,}", "new", "embedded")
+    table.add_row(f"{counts.changed:,}", "changed" + (f" ({by})" if by else ""), "embedded anew")
+    table.add_row(f"{counts.unchanged:,}", "unchanged", kept if not plan.is_noop else "nothing")
+    table.add_row(f"{counts.deleted:,}", "deleted", "left out of the next generation")
+    if plan.left_out:
+        table.add_row(
+            f"{len(plan.left_out):,}", "of these in quarantine", "left out; retry_quarantined=true tries them"
+        )
+    table.add_section()
+    table.add_row(f"{plan.num_embedded:,}", "to embed", _time(cost))
+    table.add_row(f"{plan.num_copied:,}", "to copy", f"{_size(cost.bytes)} to write")
+    return table
+
+
+def _title(plan: RefreshPlan) -> str:
+    if plan.is_noop:
+        return "nothing to do"
+    served = "nothing" if plan.served is None else plan.served.generation
+    return f"served now: {served}" + (f"; everything is embedded: {plan.anew}" if plan.anew is not None else "")
+
+
+def _time(cost: Cost) -> str:
+    if cost.seconds is None:
+        return "time unknown: no refresh before this one measured its rate"
+    hours, seconds = divmod(int(np.ceil(cost.seconds)), 3600)
+    return f"about {hours} h {seconds // 60:02d} min" if hours else f"about {seconds // 60} min {seconds % 60:02d} s"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,95 @@
+"""The verb `refresh`: its settings put together, its plan shown, its result told."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from mmsearch.config import load_arguments
+from mmsearch.data.prepared import PreparedCorpus
+from mmsearch.errors import ConfigError, PartialResultError
+from mmsearch.models import export_query_tower, load_document_encoder
+from serving.executors import LocalSettings
+from serving.plan import make_plan
+from serving.plan_report import cost_of, to_json, to_table
+from serving.quarantine import quarantine_of
+from serving.refresh import refresh
+from serving.run import Refreshed
+from serving.settings import RefreshSettings
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    model: Path | None,
+    corpus: Path | None,
+    index: Path | None,
+    arguments: Sequence[str],
+    *,
+    dry_run: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Refresh, or tell what a refresh would do; results go to stdout.
+
+    Raises:
+        ConfigError: a folder is given neither as an option nor in the settings.
+        PartialResultError: videos went to quarantine; everything else is served.
+    """
+    settings = load_arguments(RefreshSettings, list(arguments))
+    model = _chosen("model", model, settings.model)
+    corpus = _chosen("corpus", corpus, settings.corpus)
+    index = _chosen("index", index, settings.index)
+    opened = PreparedCorpus.open(corpus)
+    here = isinstance(settings.executor, LocalSettings) and settings.executor.num_workers == 0
+    singles, codes = settings.single_modalities, settings.served == "codes"
+    load = partial(load_document_encoder, model, settings.device, single_modalities=singles, codes=codes)
+    encoder = load() if here else load_document_encoder(model, "cpu", single_modalities=singles, codes=codes)
+    encoder.settings.check_prepared(opened.settings, corpus)
+    if dry_run:
+        plan = make_plan(opened, encoder, index, settings)
+        cost = cost_of(plan, encoder.spaces, settings.dtype)
+        _tell(to_json(plan, cost)) if as_json else Console().print(to_table(plan, cost))
+        return
+    export = partial(export_query_tower, model, single_modalities=singles, codes=codes)
+    done = refresh(opened, encoder, export, index, settings, load=None if here else load)
+    cost = cost_of(done.plan, encoder.spaces, settings.dtype)
+    _tell(to_json(done.plan, cost) | _result(done)) if as_json else typer.echo(done.generation)
+    if done.quarantined:
+        raise PartialResultError(_in_quarantine(done, index))
+
+
+def _chosen(name: str, option: Path | None, setting: Path | None) -> Path:
+    chosen = option or setting
+    if chosen is None:
+        raise ConfigError(f"no {name} is given: add --{name} FOLDER, or '{name}: FOLDER' to the settings file")
+    return chosen
+
+
+def _tell(result: dict[str, Any]) -> None:
+    typer.echo(json.dumps(result, ensure_ascii=False))
+
+
+def _result(done: Refreshed) -> dict[str, Any]:
+    reasons = [video.reason.value for video in done.quarantined]
+    return {
+        "generation": done.generation,
+        "published": done.published,
+        "embedded": done.num_embedded,
+        "quarantined": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+    }
+
+
+def _in_quarantine(done: Refreshed, index: Path) -> str:
+    reasons = _result(done)["quarantined"]
+    told = ", ".join(f"{reason} {number}" for reason, number in reasons.items())
+    return (
+        f"{len(done.quarantined)} videos could not be embedded ({told}) and are not served; they are listed in "
+        f"{quarantine_of(index)}; {done.generation} holds everything else"
+    )
