@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from mmsearch.data.formats import Cells, json_cells
 from mmsearch.data.lines import MAX_LINE_BYTES, Unreadable
@@ -44,13 +44,15 @@ class RedisStream:
         parts = urlsplit(url)
         query = parse_qs(parts.query)
         self._stream, self._group = query.pop("stream", [""])[0], query.pop("group", [_GROUP])[0]
-        shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=f"stream={self._stream}"))
+        server = f"{parts.scheme}://{parts.netloc}{parts.path}"
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}?stream={self._stream}"
         self.name = name or shown
         if not self._stream:
             raise ConfigError(f"{shown}: names no stream; write redis://HOST:PORT/DB?stream=NAME")
-        server = urlunsplit(parts._replace(query=urlencode(query, doseq=True)))
         try:
-            self._client = self._redis.Redis.from_url(server, socket_timeout=_TIMEOUT_S)
+            self._client = self._redis.Redis.from_url(
+                f"{server}?{urlencode(query, doseq=True)}", socket_timeout=_TIMEOUT_S
+            )
             self._position: Position | None = None
             self._client.ping()
         except (ValueError, TypeError) as error:
@@ -80,14 +82,21 @@ class RedisStream:
                 raise
             self._client.xgroup_setid(self._stream, self._group, at)
         self._acknowledge(at)
-        gone = _text(self._client.xinfo_stream(self._stream).get("max-deleted-entry-id", "0-0"))
-        if self._position is not None and _order(gone) > _order(at):
+        self._warn_of_a_gap(at)
+
+    def _warn_of_a_gap(self, at: str) -> None:
+        """Tell when entries behind the position may be gone: the entry there is, and there have been later ones."""
+        told = self._client.xinfo_stream(self._stream)
+        first = told["first-entry"] and _text(told["first-entry"][0])
+        if self._position is None or _order(_text(told["last-generated-id"])) <= _order(at):
+            return
+        if first is None or _order(first) > _order(at):
             log.warning(
-                "%s: entries up to %s were removed from the stream, and the index holds it up to %s only; what was "
-                "lost between comes with the next full refresh",
+                "%s: entries behind %s may have been removed before they were read (the first that is left is %s); "
+                "what was lost comes with the next full refresh",
                 self.name,
-                gone,
                 at,
+                first or "none",
             )
 
     def _acknowledge(self, up_to: str) -> None:

@@ -21,7 +21,7 @@ def generation(index):
     return (index / "CURRENT").read_text().strip()
 
 
-def test_upserts_are_collected_and_deletes_are_visible_at_once(lab, index, follow, append):
+def test_upserts_are_collected_and_deletes_are_visible_at_once(lab, index, follow, append, clock):
     follower = follow()
     append(lab.upsert("v3", "new 3"), lab.upsert("w1", "new w1"))
     follower.steps()
@@ -90,7 +90,7 @@ def test_after_a_kill_nothing_is_lost_and_what_is_there_is_not_made_again(lab, i
     assert last.pipeline.embedded == []
 
 
-def test_a_row_that_says_nothing_new_costs_no_vector(lab, index, follow, append):
+def test_a_row_that_says_nothing_new_costs_no_vector(lab, index, follow, append, clock):
     before, follower = generation(index), follow()
     append(*(lab.upsert(doc_id, title) for doc_id, title in TITLES.items()))
     follower.settle()
@@ -143,7 +143,7 @@ def test_the_overlay_is_merged_when_it_has_grown(lab, index, follow, append):
     assert again.pipeline.embedded == []
 
 
-def test_what_a_new_base_lacks_is_read_again(lab, index, follow, append):
+def test_what_a_new_base_lacks_is_read_again(lab, index, follow, append, clock):
     follower = follow()
     append(lab.upsert("v1", "one"), lab.delete("v2"), lab.upsert("w1", "new"))
     follower.settle()

@@ -1,0 +1,67 @@
+"""Followers in processes of their own: in time, ended with grace, and one at a time."""
+
+import json
+import signal
+
+import numpy as np
+import psutil
+import pytest
+
+from mmsearch.index import ForwardIndex
+
+TITLES = {f"v{number}": f"title {number}" for number in range(30)}
+
+
+@pytest.fixture
+def index(lab, tmp_path):
+    lab.publish_base(tmp_path / "index", TITLES)
+    (tmp_path / "stream").mkdir()
+    return tmp_path / "index"
+
+
+def test_changes_are_visible_in_time_and_sigterm_publishes_what_was_read(lab, index, append, tmp_path, real_follower):
+    reader = ForwardIndex.open(index)
+    process = real_follower(str(tmp_path / "stream"), "max_delay_s=4", "status_every_s=0.5")
+    append(lab.upsert("v0", "warm"))
+    lab.wait_until(lambda: ForwardIndex.open(index).base is not None)
+    delays = []
+    for number in range(3):
+        append(lab.upsert(f"w{number}", f"new {number}"), lab.upsert(f"v{number}", f"new {number}"))
+        delays.append(lab.wait_until(lambda n=number: ForwardIndex.open(index).rows([f"w{n}"])[0] >= 0))
+    append(lab.delete("v9"))
+    gone = lab.wait_until(lambda: ForwardIndex.open(index).rows(["v9"])[0] < 0)
+    second = real_follower(str(tmp_path / "stream"))
+    assert second.wait(60) == 3, "two would follow one stream"
+    log = tmp_path / "follower.log"
+    before = len(log.read_text())
+    append(lab.upsert("last", "words"))
+    lab.wait_until(lambda: '"waiting": 1' in log.read_text()[before:])
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    expected = {k: v for k, v in TITLES.items() if k != "v9"} | {"last": "words"}
+    expected |= {f"{kind}{number}": f"new {number}" for kind in "vw" for number in range(3)}
+    lab.check_served(index, expected, gone=["v9"])
+    assert process.stdout.read().strip() == ForwardIndex.open(index).generation
+    told = [json.loads(line) for line in log.read_text().splitlines() if '"lag_s"' in line]
+    assert {"lag_s", "docs_per_s", "waiting", "visible", "generation"} <= set(told[-1])
+    assert reader.rows(["v9"])[0] >= 0, "a reader keeps what it has open"
+    assert max(delays) < 4
+    assert gone < 2
+
+
+def test_a_video_that_hangs_holds_up_no_other(lab, index, append, tmp_path, real_follower):
+    """One of two workers is stopped: what it has in hand hangs."""
+    process = real_follower(str(tmp_path / "stream"), "max_delay_s=3", "num_workers=2")
+    append(lab.upsert("v0", "warm"))
+    lab.wait_until(lambda: ForwardIndex.open(index).base is not None)
+    workers = psutil.Process(process.pid).children()
+    assert len(workers) == 2
+    workers[0].suspend()
+    new = [f"w{number}" for number in range(12)]
+    append(*(lab.upsert(doc_id, f"new {doc_id}") for doc_id in new))
+    lab.wait_until(lambda: (ForwardIndex.open(index).rows(new) >= 0).sum() == len(new) - 1)
+    stuck = new[int(np.argmin(ForwardIndex.open(index).rows(new)))]
+    position = ForwardIndex.open(index).source["streams"][str(tmp_path / "stream")]["position"]
+    assert position["line"] == 1 + new.index(stuck), "the position waits for it"
+    workers[0].resume()
+    lab.wait_until(lambda: (ForwardIndex.open(index).rows(new) >= 0).all())
