@@ -57,8 +57,11 @@ class Layers:
         below = np.flatnonzero(found < 0)
         deleted = self.overlay.deleted.take(found, mode="clip") & (found >= 0)
         found += self.base.num_rows
-        found[below] = self.base.ids.find([encoded[i] for i in below.tolist()], hashes[below])
         found[deleted] = -1
+        in_base = self.base.ids.find([encoded[i] for i in below.tolist()], hashes[below])
+        # else a damaged id of the overlay would bring back what was deleted or replaced
+        in_base[self._dead(self.base, in_base)] = -1
+        found[below] = in_base
         return found
 
     def live(self) -> Bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mmsearch.index import GenerationWriter
+from mmsearch.index.manifest import Dtype
 from mmsearch.protocols import Embedded
 from mmsearch.types import Space
 
@@ -54,9 +55,24 @@ def tower(tmp_path: Path) -> Path:
 def publish(tmp_path: Path, tower: Path, embed: Callable[..., dict[str, Embedded]]) -> Publish:
     """Publish documents to `tmp_path/index`; gives the name of the generation."""
 
-    def run(doc_ids: Sequence[str] = ("a", "b", "c", "d", "e"), seed: int = 0) -> str:
-        with GenerationWriter(tmp_path / "index", SPACES) as writer:
+    def run(
+        doc_ids: Sequence[str] = ("a", "b", "c", "d", "e"), seed: int = 0, keep: int = 2, dtype: Dtype = "float16"
+    ) -> str:
+        with GenerationWriter(tmp_path / "index", SPACES, dtype=dtype) as writer:
             writer.add(list(doc_ids), embed(len(doc_ids), seed))
-            return writer.publish(query_tower=tower, source={"seed": seed})
+            return writer.publish(query_tower=tower, source={"seed": seed}, keep=keep)
+
+    return run
+
+
+@pytest.fixture
+def lay(tmp_path: Path, embed: Callable[..., dict[str, Embedded]]) -> Publish:
+    """Publish an overlay on `base` in `tmp_path/index`; gives its name. Vectors are those of the seed."""
+
+    def run(base: str, doc_ids: Sequence[str] = (), deleted: Sequence[str] = (), seed: int = 0) -> str:
+        with GenerationWriter(tmp_path / "index", SPACES, base=base) as writer:
+            writer.add(list(doc_ids), embed(len(doc_ids), seed))
+            writer.delete(list(deleted))
+            return writer.publish(query_tower=None, source={"seed": seed})
 
     return run

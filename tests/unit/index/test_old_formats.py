@@ -1,7 +1,7 @@
 """Indexes that older releases wrote: `old_formats/1` and `old_formats/2` hold the very bytes.
 
-Document i of four points along axis i in both spaces, the second one has no cover; in format 2 each has a second code in
-`content`, which points the other way.
+Document i of four points along axis i in both spaces, the second one has no cover; in format 2 each has a second code
+in `content`, which points the other way.
 """
 
 from __future__ import annotations
