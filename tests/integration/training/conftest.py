@@ -49,3 +49,24 @@ def lines_of():
         return [{key: value for key, value in line.items() if key not in measured} for line in kept]
 
     return lines
+
+
+@pytest.fixture(scope="session")
+def old_index(tiny_run, tiny_corpus, tmp_path_factory):
+    """An older model of covers and content: the index of the tiny corpus but d03."""
+    from mmsearch.data.prepared import PreparedCorpus
+    from mmsearch.index import GenerationWriter
+    from mmsearch.models import export_query_tower, load_document_encoder
+    from training.config import FitSettings
+    from training.fit import fit
+
+    folder = tmp_path_factory.mktemp("old")
+    task = {"type": "contrastive", "spaces": ["cover", "content"], "augment": STILL}
+    run = fit(FitSettings.model_validate(tiny_run(folder / "run", [{"steps": 3, "task": task}])))
+    corpus, encoder = PreparedCorpus.open(tiny_corpus), load_document_encoder(run, "cpu")
+    rows = [row for row, doc_id in enumerate(corpus.doc_ids) if doc_id != "d03"]
+    export_query_tower(run, folder / "tower")
+    with GenerationWriter(folder / "index", encoder.spaces) as writer:
+        writer.add([corpus.doc_ids[row] for row in rows], encoder.encode(corpus.read(rows)))
+        writer.publish(query_tower=folder / "tower", source={})
+    return folder / "index"

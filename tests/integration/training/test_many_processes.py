@@ -35,7 +35,7 @@ STAGES = [
 
 
 @pytest.fixture(scope="module")
-def config(tiny_run, tiny_world, tiny_model, tmp_path_factory):
+def config(tiny_run, tiny_world, tiny_model, old_index, tmp_path_factory):
     """Give the file of a run without any chance in it, so that processes can be compared.
 
     One query has 2 judged videos and the others 6 each: processes hold different numbers of rows, and of chunks.
@@ -47,6 +47,8 @@ def config(tiny_run, tiny_world, tiny_model, tmp_path_factory):
     fusion = {"depth": 1, "heads": 2, "num_codes": 3, "modality_dropout": 0.0}
     model = tiny_model | {"document": tiny_model["document"] | {"fusion": fusion}}
     stages = [stage | {"task": stage["task"] | {"augment": STILL}} for stage in STAGES]
+    stages[0]["task"]["compatible"] = {"index": str(old_index), "old_queries": True}
+    stages[1]["task"]["compatible"] = {"index": str(old_index)}
     runs, data = {"save_every": 2, "validate_every": 3, "keep": "last"}, {"judgments": str(folder / "judgments.jsonl")}
     tree = tiny_run("set below", stages, run=runs, data=data, model=model)
     path = folder / "run.yaml"
