@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from mmsearch import logs
+from serving.follow.command import FOLLOW_EXAMPLES, follow
 from serving.publish import GC_EXAMPLES, PUBLISH_EXAMPLES, gc, publish
 
 app = typer.Typer(
     name="python -m serving",
-    help="Serve a trained model: publish a corpus as a forward index, go back, tidy up, rerank what was found in one.",
+    help="Serve a trained model: publish a corpus as a forward index, keep it fresh, go back, tidy up, rerank.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -62,6 +63,10 @@ def refresh(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and what it costs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    follows: Annotated[
+        bool, typer.Option("--follow", help="Go on with a stream instead: the verb `follow`, with its settings.")
+    ] = False,
+    source: Annotated[str | None, typer.Option(help="The stream of --follow.")] = None,
 ) -> None:
     """Bring an index up to what a corpus and a model are now, and publish that, with the query tower, in one step.
 
@@ -69,6 +74,11 @@ def refresh(
     Prints the name of the generation that is served then. A refresh that was killed goes on where it was; one that
     has nothing to do publishes nothing. Ends with status 5 when videos had to go to quarantine: the rest is served.
     """
+    if follows and (dry_run or as_json):
+        raise typer.BadParameter("--follow goes on until it is told to stop: leave --dry-run and --json out")
+    if follows:
+        follow(model, index, source, corpus, None, settings)
+        return
     from serving.refresh_command import run
 
     run(model, corpus, index, settings or [], dry_run=dry_run, as_json=as_json)
@@ -76,6 +86,7 @@ def refresh(
 
 app.command(epilog=PUBLISH_EXAMPLES)(publish)
 app.command(epilog=GC_EXAMPLES)(gc)
+app.command(epilog=FOLLOW_EXAMPLES)(follow)
 
 
 @app.command(epilog=_RERANK_EXAMPLES)

@@ -133,6 +133,7 @@ class Run:
             "num_copied": plan.num_copied,
             "num_quarantined": lost + len(plan.left_out),
             "videos_per_s": before if self._rate is None else round(self._rate, 3),
+            "prepared": self._corpus.settings.for_record(),  # how a follower prepares what comes later
         }
 
     def finish(self, generation: str, *, published: bool) -> Refreshed:

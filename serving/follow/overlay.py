@@ -18,6 +18,8 @@ from serving.follow.events import Row
 from serving.follow.served import STREAMS, Served
 
 _CHUNK = 8192
+#: What a refresh says of its generation that is true of those that come of it, too.
+_LASTING = ("prepared", "videos_per_s")
 
 
 class MovedError(DataError):
@@ -100,5 +102,5 @@ def _joined(parts: Sequence[Embedded]) -> Embedded:
 
 
 def _source(served: Served, streams: Mapping[str, Any]) -> dict[str, Any]:
-    """Say where the vectors come from: no more from one corpus alone."""
-    return {key: value for key, value in served.base.source.items() if key != "corpus_hash"} | {STREAMS: dict(streams)}
+    """Say where the vectors come from: no more from one corpus alone, so its hash and counts are not among it."""
+    return {key: served.base.source[key] for key in _LASTING if key in served.base.source} | {STREAMS: dict(streams)}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from mmsearch.config import load_settings
 from mmsearch.data.key_sentences import SENTENCES
 from mmsearch.data.manifest import Manifest
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.errors import ConfigError
+from mmsearch.index import ForwardIndex
 from mmsearch.sentences import DocumentFrequencies, KeySentenceExtractor
 from serving.follow.settings import FollowSettings
 
@@ -27,21 +31,24 @@ class Recipe:
     frequencies: Path | None
 
     @classmethod
-    def of(cls, corpus: Path | None, table_settings: Path | None, settings: FollowSettings) -> Recipe:
-        """Read them from a prepared corpus, or from a YAML file of PrepareSettings, which goes first.
+    def of(cls, index: ForwardIndex, settings: FollowSettings) -> Recipe:
+        """Read them from the YAML file or the prepared corpus that the settings name, or else from the index.
 
         Raises:
-            ConfigError: neither is given, or counts of terms are needed and not found.
+            ConfigError: neither is given and the index does not tell, or counts of terms are needed and not found.
             DataError: there is no such corpus.
         """
-        if table_settings is not None:
-            chosen, where = load_settings(PrepareSettings, table_settings), table_settings
+        corpus = settings.corpus
+        if settings.table_settings is not None:
+            chosen, where = load_settings(PrepareSettings, settings.table_settings), settings.table_settings
         elif corpus is not None:
             chosen, where = Manifest.read(corpus).settings, corpus
+        elif isinstance(told := index.source.get("prepared"), dict):
+            chosen, where = _told(told, index), Path(index.generation)
         else:
             raise ConfigError(
-                "rows must be prepared as the videos of the index were: give --corpus FOLDER, the prepared corpus that "
-                "it was refreshed from, or --table-settings CONFIG, the settings of its preparation"
+                f"rows must be prepared as the videos of the index were, and {index.generation} does not tell how: "
+                "give --corpus FOLDER, the prepared corpus that it was refreshed from, or --table-settings CONFIG"
             )
         if chosen.sentences is None:
             return cls(chosen, where, None)
@@ -69,3 +76,15 @@ class Recipe:
         if chosen.cache is None and chosen.method != "greedy":
             chosen = chosen.model_copy(update={"cache": folder / "answers.sqlite"})
         return KeySentenceExtractor(chosen, DocumentFrequencies.load(self.frequencies))
+
+
+def _told(settings: dict[str, Any], index: ForwardIndex) -> PrepareSettings:
+    try:
+        return PrepareSettings.model_validate(settings)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise ConfigError(
+            f"{index.generation}: tells of settings of preparation that this mmsearch does not know ({where}: "
+            f"{problem['msg']}); give --corpus FOLDER or --table-settings CONFIG"
+        ) from None

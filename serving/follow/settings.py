@@ -11,8 +11,19 @@ from mmsearch.config import Settings
 
 
 class FollowSettings(Settings):
-    """How a stream of changed videos is followed. How rows are prepared stands in the prepared corpus, not here."""
+    """How a stream of changed videos is followed."""
 
+    model: Path | None = None
+    """Folder of the model that the index was refreshed with; the option `--model` goes first."""
+    index: Path | None = None
+    """Folder of the forward index, in which something was published; the option `--index` goes first."""
+    source: str | None = None
+    """What is followed: a folder of .jsonl files, or `redis://HOST:PORT/DB?stream=NAME`; `--source` goes first."""
+    corpus: Path | None = None
+    """Prepared corpus that the index was refreshed from: rows are prepared as it was; `--corpus` goes first. Null = as the
+    index tells."""
+    table_settings: Path | None = None
+    """A YAML file of PrepareSettings to prepare rows with instead; the option `--table-settings` goes first."""
     max_delay_s: Annotated[float, Field(gt=0)] = 5.0
     """Seconds from the arrival of a change to its visibility; changes are collected within it, deletes never wait."""
     compact_above: Annotated[float, Field(gt=0)] | None = 0.1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmsearch import logs
 from mmsearch.config import load_arguments
-from serving.follow.cli import follow_with
+from serving.follow.run import follow_with
 from serving.follow.recipe import Recipe
 from serving.follow.settings import FollowSettings
 

@@ -1,15 +1,15 @@
-"""`python -m serving follow`: keep an index as fresh as a stream of changed videos."""
+"""Put a follower together, and let it run until it is told to stop."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TypeVar
 
-from mmsearch.config import load_arguments
+from mmsearch.errors import ConfigError
 from mmsearch.files import sole_writer
 from mmsearch.index import ForwardIndex
 from mmsearch.logs import progress
@@ -25,43 +25,38 @@ from serving.follow.settings import FollowSettings
 from serving.follow.status import Status
 from serving.follow.stream import open_stream
 
+T = TypeVar("T")
 
-def follow(
-    model: Path,
-    index: Path,
-    source: str,
-    corpus: Path | None = None,
-    table_settings: Path | None = None,
-    settings: Sequence[str] = (),
-) -> str:
+
+def follow(settings: FollowSettings) -> str:
     """Follow a stream until SIGTERM or SIGINT; give the name of the generation that is served then.
 
-    Args:
-        model: folder of the model that the index was refreshed with.
-        index: the index; something must have been published in it.
-        source: a folder of JSON Lines files, or the URL of a Redis stream.
-        corpus: the prepared corpus of the index; its settings tell how rows are prepared.
-        table_settings: a YAML file of PrepareSettings instead.
-        settings: a YAML file of FollowSettings, then `key=value`.
-
     Raises:
-        ConfigError: settings do not fit, or nobody tells how to prepare.
+        ConfigError: something is not given, settings do not fit, or nobody tells how to prepare.
         DataError: nothing was published yet, the stream is not there, or another follower is at work.
         FingerprintError: the index was made by another model.
     """
     from mmsearch.models import load_document_encoder
 
-    chosen = load_arguments(FollowSettings, settings)
-    served = ForwardIndex.open(index).versions[0].spaces
-    recipe = Recipe.of(corpus, table_settings, chosen)
+    model, index = _given("model", settings.model), _given("index", settings.index)
+    source = _given("source", settings.source)
+    served = ForwardIndex.open(index)
+    spaces = served.versions[0].spaces
+    recipe = Recipe.of(served, settings)
     encoder = load_document_encoder(
         model,
-        chosen.device,
-        single_modalities=any(space.name.startswith("content.") for space in served),
-        codes=any(space.num_codes > 1 for space in served),
+        settings.device,
+        single_modalities=any(space.name.startswith("content.") for space in spaces),
+        codes=any(space.num_codes > 1 for space in spaces),
     )
     encoder.settings.check_prepared(recipe.settings, recipe.where)
-    return follow_with(encoder, index, source, recipe, chosen)
+    return follow_with(encoder, index, source, recipe, settings)
+
+
+def _given(name: str, value: T | None) -> T:
+    if value is None:
+        raise ConfigError(f"no {name} is given: add --{name}, or '{name}: …' to the settings file")
+    return value
 
 
 def follow_with(
