@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,16 +52,17 @@ class Encoder:
         (folder / "query_tower.json").write_text(json.dumps({"format_version": 2, "max_length": 8, "spaces": rows}))
 
 
-def write_corpus(folder: Path, titles: Sequence[str]) -> PreparedCorpus:
-    """Write a prepared corpus of videos `v0`, `v1` … that have a title and nothing else."""
+def write_corpus(folder: Path, titles: Sequence[str] | Mapping[str, str], size: int = SHARD_SIZE) -> PreparedCorpus:
+    """Write a prepared corpus of videos that have a title and nothing else; titles without ids are of `v0`, `v1` …"""
     (folder / SHARDS).mkdir(parents=True, exist_ok=True)
     shards = []
-    for start in range(0, len(titles), SHARD_SIZE):
+    given = list(titles.items()) if isinstance(titles, Mapping) else [(f"v{i}", t) for i, t in enumerate(titles)]
+    for start in range(0, len(given), size):
         path = folder / SHARDS / f"{start:06d}.parquet"
         with ShardWriter(path, 8) as writer:
-            for row in range(start, min(start + SHARD_SIZE, len(titles))):
-                hashes = {Modality.TITLE: hash_bytes(titles[row].encode())}
-                writer.add(PreparedVideo(f"v{row}", {Modality.TITLE: titles[row]}, None, (), hashes))
+            for doc_id, title in given[start : start + size]:
+                hashes = {Modality.TITLE: hash_bytes(title.encode())}
+                writer.add(PreparedVideo(doc_id, {Modality.TITLE: title}, None, (), hashes))
             writer.flush()
         shards.append(Shard(path.name, writer.rows, path.stat().st_size, hash_file(path), writer.key))
     Manifest(PrepareSettings(row_group_size=8, image_size=32), tuple(shards), {}, {}).write(folder)
@@ -80,9 +81,9 @@ def new_encoder() -> type[Encoder]:
 
 
 @pytest.fixture
-def new_corpus(tmp_path: Path) -> Callable[[Sequence[str]], PreparedCorpus]:
+def new_corpus(tmp_path: Path) -> Callable[..., PreparedCorpus]:
     """Write the corpus with these titles (over the one before)."""
-    return lambda titles: write_corpus(tmp_path / "corpus", titles)
+    return lambda titles, size=SHARD_SIZE: write_corpus(tmp_path / "corpus", titles, size)
 
 
 @pytest.fixture
