@@ -33,6 +33,8 @@ class TowerSpace(BaseModel):
     num_codes: Annotated[int, Field(ge=1)] = 1
     selection: Selection = "max"
     sharpness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    #: Fingerprints of older vectors that the query vectors were trained to find as well.
+    compatible_with: tuple[str, ...] = ()
 
     @property
     def space(self) -> Space:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmsearch.extras import require
-from mmsearch.files import replacing, write_json
+from mmsearch.files import read_json, replacing, write_json
 from mmsearch.index.query_tower import FORMAT_VERSION, QUERY_TOWER_FILE, QueryTowerFile, TowerSpace
 from mmsearch.models.checkpoint import load_model
 from mmsearch.models.fingerprints import model_spaces
@@ -38,7 +38,8 @@ def export_query_tower(
 
     Batch and length are free (up to the model's longest query). One pass gives all spaces; the single-modality
     spaces are asked with the query vector of `content`. `codes` says that documents are served with all their codes:
-    the file then says how many there are; how a query selects among them, it says always.
+    the file then says how many there are; how a query selects among them, it says always. It also names the older
+    vectors that the run was trained to find (`compatible_with` of the run's `fingerprints.json`).
 
     Raises:
         DataError: `run` is not a model folder.
@@ -50,7 +51,7 @@ def export_query_tower(
     with replacing(out / "model.onnx") as beside:
         _export(model.student, model.spaces, beside)
     tokenizer.save(out / "tokenizer")
-    poly = model.settings.poly
+    poly, compatible = model.settings.poly, _compatible_with(Path(run))
     spaces = tuple(
         TowerSpace(
             name=space.name,
@@ -60,12 +61,21 @@ def export_query_tower(
             num_codes=space.num_codes,
             selection=poly.selection,
             sharpness=poly.sharpness,
+            compatible_with=compatible.get(space.name, ()),
         )
         for space in model_spaces(model, tokenizer, single_modalities=single_modalities, codes=codes)
     )
     length = model.settings.lengths.query
     told = QueryTowerFile(format_version=FORMAT_VERSION, max_length=length, spaces=spaces)
     write_json(out / QUERY_TOWER_FILE, told.model_dump())
+
+
+def _compatible_with(run: Path) -> dict[str, tuple[str, ...]]:
+    """Give the fingerprints of older vectors by space; none for a folder that is no finished run."""
+    path = run / "fingerprints.json"
+    record = read_json(path) if path.is_file() else {}
+    told = record.get("compatible_with") if isinstance(record, dict) else None
+    return {str(space): (str(old),) for space, old in told.items()} if isinstance(told, dict) else {}
 
 
 def _export(student: QueryTower, spaces: Sequence[str], path: Path) -> None:

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from mmsearch.index import ForwardIndex
 from mmsearch.index.codes import score_rows
-from mmsearch.index.query_tower import TowerSpace, check_tower_spaces, read_query_tower
+from mmsearch.index.query_tower import TowerSpace
 from mmsearch.protocols import Bool, Float32, QueryEncoder
 from mmsearch.scoring.features import RankFeatures
 from mmsearch.scoring.query_encoder import OnnxQueryEncoder
+from mmsearch.scoring.versions import OnMixed, match_versions, refuse_mixed
 
 
 class FeatureScorer:
@@ -23,9 +24,14 @@ class FeatureScorer:
     `query_tower.json` of the generation names. Safe for threads when the encoder is. It stays with the generation that
     it was opened on.
 
+    While a corpus is being embedded anew, a generation may hold vectors of two models (`index.versions`). Each document
+    is then scored by the encoder of its own model, or by the newest one where that was trained to find the older
+    documents as well. Two models agree on what is near, not on how near: their scores stand in one list as they are.
+
     Args:
         index: the forward index.
-        encoder: makes the query vectors.
+        encoder: makes the query vectors. Of an index of two models: one for each of its versions, in their order, or
+            the newest alone.
         encoder_at: what the encoder is and where it lies, for messages.
 
     Raises:
@@ -33,24 +39,44 @@ class FeatureScorer:
         CorruptIndexError: the generation's `query_tower.json` cannot be read.
     """
 
-    def __init__(self, index: ForwardIndex, encoder: QueryEncoder, *, encoder_at: str = "the query encoder") -> None:
-        check_tower_spaces(encoder.spaces, index.spaces, encoder_at, f"the index generation {index.generation}")
-        self.index, self.encoder = index, encoder
-        self.names = tuple(space.name for space in index.spaces)
-        self._spaces = {space.name: space for space in read_query_tower(index.query_tower).spaces}
+    def __init__(
+        self,
+        index: ForwardIndex,
+        encoder: QueryEncoder | Sequence[QueryEncoder],
+        *,
+        encoder_at: str = "the query encoder",
+    ) -> None:
+        encoders = list(encoder) if isinstance(encoder, Sequence) else [encoder]
+        self._versions = match_versions(index, encoders, encoder_at)
+        self.index, self.encoder = index, encoders[-1]
+        newest_first = (space.name for version in reversed(index.versions) for space in version.spaces)
+        self.names = tuple(dict.fromkeys(newest_first))
 
     @classmethod
-    def open(cls, index_dir: Path | str, *, num_threads: int = 1) -> FeatureScorer:
+    def open(cls, index_dir: Path | str, *, num_threads: int = 1, on_mixed: OnMixed = "match") -> FeatureScorer:
         """Open the served generation of an index, and the query tower that was published in it.
+
+        Args:
+            index_dir: the index.
+            num_threads: threads of one query.
+            on_mixed: what to do with a generation of two models. `match`: score each document with the query tower of
+                its own model, so that both run for every query. `newest`: score all with the newest one, in the
+                spaces in which it was trained to find the older documents (`compatible` of `training fit`); in others
+                these have no score. `refuse`: raise an error.
 
         Raises:
             DataError: nothing was published here.
-            IntegrityError: a file is damaged, of a later format, or vectors and tower do not belong together.
+            IntegrityError: a file is damaged, of a later format, or vectors and tower do not belong together; or the
+                generation holds vectors of two models, and `on_mixed` does not allow it.
         """
         index = ForwardIndex.open(index_dir)
+        if on_mixed == "refuse":
+            refuse_mixed(index)
         index.verify_query_tower()
-        encoder = OnnxQueryEncoder.open(index.query_tower, num_threads=num_threads)
-        return cls(index, encoder, encoder_at=f"the query tower in {index.query_tower}")
+        versions = index.versions[-1:] if on_mixed == "newest" else index.versions
+        towers = [version.query_tower for version in versions]
+        encoders = [OnnxQueryEncoder.open(tower, num_threads=num_threads) for tower in towers]
+        return cls(index, encoders, encoder_at=f"the query tower in {' or '.join(map(str, towers))}")
 
     def score(self, query: str, doc_ids: Sequence[str]) -> RankFeatures:
         """Give the features of every candidate, in the order asked.
@@ -59,12 +85,26 @@ class FeatureScorer:
         features, and never an exception.
         """
         rows = self.index.rows(doc_ids)
-        queries = self.encoder.encode([query])
         values = np.zeros((len(doc_ids), len(self.names)), np.float32)
         missing = np.ones(values.shape, bool)
-        for at, name in enumerate(self.names):
-            values[:, at], missing[:, at] = self._scores(self._spaces[name], queries[name][0], rows)
+        for version in self._versions:
+            own = np.flatnonzero((rows >= version.rows.start) & (rows < version.rows.stop))
+            if not len(own):
+                continue
+            queries = version.encoder.encode([query])
+            for name, space in version.spaces.items():
+                at = self.names.index(name)
+                values[own, at], missing[own, at] = self._scores(space, queries[name][0], rows[own])
         return RankFeatures(tuple(doc_ids), self.names, values, missing)
+
+    def query_vectors(self, query: str, space: str) -> list[Float32 | None]:
+        """Give the vector of a query for each of the index's versions, [D]: what `ExactSearch` is asked with.
+
+        None where a version cannot be scored in this space; zeros where the query says nothing.
+        """
+        return [
+            version.encoder.encode([query])[space][0] if space in version.spaces else None for version in self._versions
+        ]
 
     def _scores(self, space: TowerSpace, query: Float32, rows: npt.NDArray[np.int64]) -> tuple[Float32, Bool]:
         vectors, present = self.index.vectors(space.name, rows)
