@@ -6,7 +6,11 @@ from pydantic import Tag
 
 from mmsearch.config import by_type
 from serving.executors.local import LocalExecutor, LocalSettings
+from serving.executors.ray import RayExecutor, RaySettings
 
-ExecutorSettings = Annotated[Annotated[LocalSettings, Tag("local")], by_type("local")]
+ExecutorSettings = Annotated[
+    Annotated[LocalSettings, Tag("local")] | Annotated[RaySettings, Tag("ray")],
+    by_type("local"),
+]
 
-__all__ = ["ExecutorSettings", "LocalExecutor", "LocalSettings"]
+__all__ = ["ExecutorSettings", "LocalExecutor", "LocalSettings", "RayExecutor", "RaySettings"]

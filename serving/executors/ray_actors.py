@@ -1,0 +1,81 @@
+"""What runs on a Ray cluster: actors that embed, and the one that hands items to them. No Ray is imported here."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmsearch.errors import MmsearchError
+from serving.embed import EmbedJob
+from serving.executors.supervised import Supervised
+from serving.work_item import Done, WorkItem
+
+
+class Feed:
+    """Hands out items as tickets ask for them, so that the driver draws them only as fast as they are worked on.
+
+    A ticket gets the same item again when its actor died.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[WorkItem] = deque()
+        self._given: dict[int, WorkItem] = {}
+        self._changed = asyncio.Condition()
+
+    async def put(self, item: WorkItem) -> None:
+        """Take an item from the driver."""
+        async with self._changed:
+            self._waiting.append(item)
+            self._changed.notify()
+
+    async def take(self, ticket: int) -> WorkItem:
+        """Give the item of a ticket; wait until there is one."""
+        async with self._changed:
+            if ticket not in self._given:
+                await self._changed.wait_for(lambda: bool(self._waiting))
+                self._given[ticket] = self._waiting.popleft()
+            return self._given[ticket]
+
+    async def forget(self, ticket: int) -> None:
+        """Hear that a ticket is done."""
+        self._given.pop(ticket, None)
+
+
+class EmbeddingActor:
+    """Embeds the items of tickets in a supervised process of its own: a video that breaks it does not break the actor.
+
+    Args:
+        job: what to embed for.
+        feed: a handle of the `Feed`.
+        limits: of the process: timeout_s, max_memory_bytes, threads.
+    """
+
+    def __init__(self, job: EmbedJob, feed: Any, limits: Mapping[str, Any]) -> None:
+        self._feed = feed
+        self._supervised = Supervised(job, num_workers=1, **limits)
+        # A worker process dies with the thread that started it; Ray's threads come and go.
+        self._thread = ThreadPoolExecutor(1)
+
+    def __call__(self, batch: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Embed the items of a batch of tickets; each result is a pickled `Done`, or the error that ends the run."""
+        import ray
+
+        results = np.empty(len(batch["ticket"]), object)
+        for at, ticket in enumerate(batch["ticket"].tolist()):
+            item = ray.get(self._feed.take.remote(ticket))
+            results[at] = pickle.dumps(self._thread.submit(self._embed, item).result())
+        return {"ticket": batch["ticket"], "result": results}
+
+    def _embed(self, item: WorkItem) -> Done | MmsearchError:
+        try:
+            (done,) = self._supervised.run([item])
+        except MmsearchError as error:
+            return error
+        return done
