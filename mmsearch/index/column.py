@@ -15,7 +15,7 @@ from mmsearch.index.arrays import open_array
 from mmsearch.index.blocks import BlockChecks, rows_per_block
 from mmsearch.index.layout import blocks_file, present_file, scales_file, vectors_file
 from mmsearch.index.manifest import StoredSpace
-from mmsearch.index.stored import Stored, dequantize
+from mmsearch.index.stored import Stored, dequantize, to_float32
 from mmsearch.protocols import Bool, Float32
 
 Int64 = npt.NDArray[np.int64]
@@ -71,7 +71,7 @@ class Column:
         if self._scales is not None:
             floats = dequantize(vectors, self._scales.take(rows, axis=0, mode="clip"))
         else:
-            floats = vectors.astype(np.float32)
+            floats = to_float32(vectors)
         if not there.all():
             floats[~there] = 0
         return floats, there

@@ -13,6 +13,9 @@ from mmsearch.index.manifest import Dtype
 from mmsearch.protocols import Bool, Embedded, Float32
 
 _INT8_MAX = np.float32(127)
+#: Sign, and the lower 5 bits of the exponent with the 10 upper ones of the fraction.
+_HALF_BITS = np.uint32(0x8FFFE000).view(np.int32)
+_HALF_FACTOR = np.float32(2.0**112)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,28 @@ class Stored:
 
     def to_float32(self) -> Float32:
         """Give the vectors as they are scored, [B, M*D]."""
-        if self.scales is None:
-            return self.vectors.astype(np.float32)
-        return dequantize(self.vectors, self.scales)
+        return dequantize(self.vectors, self.scales) if self.scales is not None else to_float32(self.vectors)
 
     def to_embedded(self) -> Embedded:
         """Give the vectors as an encoder would: where they come back from the disk for anything but a copy."""
         return Embedded(self.to_float32(), self.present)
+
+
+def to_float32(vectors: npt.NDArray[Any]) -> Float32:
+    """Give half or single floats as single ones, in a third of the time that numpy takes for halves.
+
+    A half is 1 sign, 5 exponent and 10 fraction bits: moved to their places in a single float they are 2**112 times too
+    small (the exponents' offsets are 15 and 127), subnormal ones as well. Infinity and NaN, which are never written,
+    become numbers of 65536 and more: damage shows by its size.
+    """
+    if vectors.dtype != np.float16:
+        return vectors.astype(np.float32)
+    bits = vectors.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= _HALF_BITS
+    floats = bits.view(np.float32)
+    floats *= _HALF_FACTOR
+    return floats
 
 
 def to_stored(embedded: Embedded, num_codes: int, dtype: Dtype) -> Stored:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from mmsearch.errors import CorruptIndexError, DataError
 from mmsearch.index import ForwardIndex, GenerationWriter, to_stored
-from mmsearch.index.stored import dequantize, quantize
+from mmsearch.index.stored import dequantize, quantize, to_float32
 from mmsearch.protocols import Embedded
 
 IDS = ["a", "b", "c", "d", "e"]
@@ -44,6 +44,15 @@ def test_bytes_are_those_of_the_definition_and_half_a_scale_off_at_most(vectors,
     np.testing.assert_array_equal(scales, slow_scales)
     off = np.abs(dequantize(quantized, scales) - vectors).reshape(3, num_codes, -1).max(axis=2)
     assert (off <= scales * 0.5001).all()
+
+
+def test_half_floats_are_read_as_numpy_reads_them():
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    expected = halves.astype(np.float32)
+    finite = np.isfinite(expected)
+    floats = to_float32(halves)
+    np.testing.assert_array_equal(floats[finite].view(np.uint32), expected[finite].view(np.uint32))
+    assert (np.abs(floats[~finite]) >= 65536).all(), "damage shows by its size"
 
 
 def test_codes_of_zeros_stay_zeros():
