@@ -20,9 +20,9 @@ from serving.executors import LocalSettings
 from serving.plan import make_plan
 from serving.plan_report import cost_of, to_json, to_table
 from serving.quarantine import quarantine_of
-from serving.refresh import refresh
 from serving.run import Refreshed
 from serving.settings import RefreshSettings
+from serving.upgrade import refresh_in_rounds
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def run(
         _tell(to_json(plan, cost)) if as_json else Console().print(to_table(plan, cost))
         return
     export = partial(export_query_tower, model, single_modalities=singles, codes=codes)
-    done = refresh(opened, encoder, export, index, settings, load=None if here else load)
+    done = refresh_in_rounds(opened, encoder, export, index, settings, load=None if here else load)
     cost = cost_of(done.plan, encoder.spaces, settings.dtype)
     _tell(to_json(done.plan, cost) | _result(done)) if as_json else typer.echo(done.generation)
     if done.quarantined:

@@ -111,6 +111,11 @@ class Run:
         replaced = plan.counts.deleted + plan.num_dropped + plan.num_replaced
         return plan.anew is None and not replaced and len(self._quarantined) == plan.num_embedded
 
+    @property
+    def quarantined(self) -> tuple[Quarantined, ...]:
+        """The videos that could not be embedded."""
+        return tuple(video for video, _ in self._quarantined)
+
     def write(self, writer: GenerationWriter) -> None:
         """Write the generation, and compare a sample of it with what the model gives now."""
         settings, spaces = self._settings, self._encoder.spaces
@@ -143,7 +148,7 @@ class Run:
             self._prune()
         clear(self._index_dir)
         embedded = self._plan.num_embedded - len(self._quarantined)
-        return Refreshed(generation, published, self._plan, embedded, tuple(video for video, _ in self._quarantined))
+        return Refreshed(generation, published, self._plan, embedded, self.quarantined)
 
     def note_quarantine(self) -> None:
         """Write the list of all videos that are in quarantine now, over the one before."""
