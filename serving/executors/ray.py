@@ -33,7 +33,7 @@ class RaySettings(Settings):
     timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Seconds that one batch may take; a video that hangs is in quarantine after a few times this."""
     max_memory_bytes: Annotated[int, Field(ge=1)] | None = None
-    """Private memory of an actor's process; null = no limit but the machine's."""
+    """Private memory of an actor's process; null = nine tenths of its machine's (or container's)."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """Threads of an actor on the CPU; null = `cpus_per_actor`. The last bits of vectors may depend on it."""
 
@@ -84,7 +84,9 @@ class RayExecutor:
         """One ticket a block: what a killed actor costs is one item."""
         settings = self._settings
         least, most = settings.bounds
-        limits = {
+        chosen = {
+            "job": job,
+            "feed": feed,
             "timeout_s": settings.timeout_s,
             "max_memory_bytes": settings.max_memory_bytes,
             "threads": settings.threads or max(1, round(settings.cpus_per_actor)),
@@ -92,7 +94,7 @@ class RayExecutor:
         tickets = ray.data.from_items([{"ticket": number} for number in range(count)], override_num_blocks=count)
         return tickets.map_batches(
             EmbeddingActor,
-            fn_constructor_kwargs={"job": job, "feed": feed, "limits": limits},
+            fn_constructor_kwargs=chosen,
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most, max_tasks_in_flight_per_actor=2),
             num_cpus=settings.cpus_per_actor,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mmsearch.errors import MmsearchError
 from serving.embed import EmbedJob
+from serving.executors.machine import memory_share
 from serving.executors.supervised import Supervised
 from serving.work_item import Done, WorkItem
 
@@ -54,12 +55,17 @@ class EmbeddingActor:
     Args:
         job: what to embed for.
         feed: a handle of the `Feed`.
-        limits: of the process: timeout_s, max_memory_bytes, threads.
+        timeout_s: of the process, as `Supervised`.
+        max_memory_bytes: of the process; None = nine tenths of the machine's.
+        threads: of the process.
     """
 
-    def __init__(self, job: EmbedJob, feed: Any, limits: Mapping[str, Any]) -> None:
+    def __init__(self, job: EmbedJob, feed: Any, timeout_s: float, max_memory_bytes: int | None, threads: int) -> None:
         self._feed = feed
-        self._supervised = Supervised(job, num_workers=1, **limits)
+        max_bytes = max_memory_bytes or memory_share(1)
+        self._supervised = Supervised(
+            job, num_workers=1, timeout_s=timeout_s, max_memory_bytes=max_bytes, threads=threads
+        )
         # A worker process dies with the thread that started it; Ray's threads come and go.
         self._thread = ThreadPoolExecutor(1)
 

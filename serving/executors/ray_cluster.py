@@ -18,7 +18,7 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # an actor without GPUs leaves CUDA_VISIBLE_DEVICES alone; no warning
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",  # there is one of the refresh
 }
-#: Named after other systems, it means on Linux too: this machine is the cluster, and nothing but loopback is listened on.
+#: Named after other systems, it means everywhere: this machine is the cluster, listening on loopback only.
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
@@ -83,8 +83,8 @@ def check_room(ray: Any, *, actors: int, cpus: float, gpus: float) -> None:
         fitting = max(0, int((have_cpus - 1e-9) // cpus)) if cpus else actors
         less = f"executor.num_actors={fitting}, or " if fitting else ""
         raise ConfigError(
-            f"executor: {actors} actors of {cpus:g} CPUs would take all {have_cpus:g} CPUs of the cluster, and Ray would "
-            f"wait for ever; give {less}executor.cpus_per_actor={have_cpus / (actors + 1):.2g}, or more nodes"
+            f"executor: {actors} actors of {cpus:g} CPUs would take all {have_cpus:g} CPUs of the cluster, and Ray "
+            f"would wait for ever; give {less}executor.cpus_per_actor={have_cpus / (actors + 1):.2g}, or more nodes"
         )
     if actors * gpus > have_gpus:
         raise ConfigError(
