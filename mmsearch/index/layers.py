@@ -37,10 +37,13 @@ class Layers:
         self.all = (base,) if overlay is None else (base, overlay)
         self.num_rows = sum(layer.num_rows for layer in self.all)
         self.num_docs = base.num_rows
+        #: Rows of the base that an overlay replaces or deletes; pages of it without such a row take no memory.
+        self._covered: Bool = np.zeros(base.num_rows, bool)
         if overlay is not None:
             self.num_docs += overlay.num_rows - overlay.manifest.num_deleted - overlay.manifest.num_superseded
             if overlay.superseded.size and int(overlay.superseded[-1]) >= base.num_rows:
                 raise CorruptIndexError(f"{overlay.folder}: replaces rows that its base does not have; publish again")
+            self._covered[overlay.superseded] = True
 
     @property
     def top(self) -> Layer:
@@ -68,7 +71,7 @@ class Layers:
         """Tell which rows are of documents that can be found, [num_rows]."""
         live = np.ones(self.num_rows, bool)
         if self.overlay is not None:
-            live[self.overlay.superseded] = False
+            live[: self.base.num_rows] = ~self._covered
             live[self.base.num_rows :] = ~self.overlay.deleted
         return live
 
@@ -91,12 +94,15 @@ class Layers:
             return columns[self.base.name].floats(rows)
         parts = [part for part in self._parts(rows) if part[0].name in columns]
         _check_one_model(space, [columns[layer.name] for layer, _, _ in parts])
-        told = columns[parts[0][0].name] if parts else [*columns.values()][-1]
-        vectors = np.zeros((len(rows), told.space.space.row_dim), np.float32)
-        present = np.zeros(len(rows), bool)
+        if not parts:
+            return [*columns.values()][-1].floats(np.full(len(rows), -1))
+        parts.sort(key=lambda part: len(part[1]))
+        main, places, own = parts.pop()  # most rows are of one layer, and are gathered where they will stay
+        elsewhere = np.full(len(rows), -1)
+        elsewhere[places] = self._alive(main, own)
+        vectors, present = columns[main.name].floats(elsewhere)
         for layer, places, own in parts:
-            alive = np.where(self._dead(layer, own), -1, own)
-            vectors[places], present[places] = columns[layer.name].floats(alive)
+            vectors[places], present[places] = columns[layer.name].floats(self._alive(layer, own))
         return vectors, present
 
     def raw(self, space: str, rows: Int64) -> Stored:
@@ -159,14 +165,15 @@ class Layers:
                 yield layer, places, rows[places] - start
             start += layer.num_rows
 
+    def _alive(self, layer: Layer, own: Int64) -> Int64:
+        """Give a layer's own rows with -1 for those that cannot be found any more."""
+        return np.where(self._dead(layer, own), -1, own)
+
     def _dead(self, layer: Layer, own: Int64) -> Bool:
         """Tell which of a layer's own rows cannot be found any more, [N]."""
         if layer is self.overlay:
             return layer.deleted.take(own)
-        covered = np.empty(0, np.int64) if self.overlay is None else self.overlay.superseded
-        if not covered.size:
-            return np.zeros(len(own), bool)
-        return np.asarray(covered.take(np.searchsorted(covered, own), mode="clip") == own)
+        return self._covered.take(own, mode="clip")
 
 
 def _check_one_model(space: str, columns: Sequence[Column]) -> None:
