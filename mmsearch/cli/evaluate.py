@@ -172,10 +172,9 @@ def _index_inputs(index: Path, judgments: Path, aspect: str, duplicates: Duplica
         search = partial(ExactSearch(scorer.index).search, k=depth)
 
         def retrieve(query: str, doc_ids: Sequence[str]) -> dict[str, dict[str, float]]:
-            vectors = scorer.encoder.encode([query])
             found = {}
             for name, values in score(query, doc_ids).items():
-                best = zip(*search(name, vectors[name][0]), strict=True)
+                best = zip(*search(name, scorer.query_vectors(query, name)), strict=True)
                 scored = zip(doc_ids, values.tolist(), strict=True)
                 found[name] = dict(best) | {doc_id: value for doc_id, value in scored if not math.isnan(value)}
             return found

@@ -98,7 +98,7 @@ def recall(scorer: FeatureScorer, search: SpaceSearch, query: str, space: str | 
     chosen = space or ("content" if "content" in scorer.names else scorer.names[-1])
     if chosen not in scorer.names:
         raise DataError(f"there is no space '{chosen}' in the index; there are: {', '.join(scorer.names)}")
-    found, _ = search.search(chosen, scorer.encoder.encode([query])[chosen][0], k)
+    found, _ = search.search(chosen, scorer.query_vectors(query, chosen), k)
     return scorer.score(query, found)
 
 

@@ -35,11 +35,14 @@ class Version:
         rows: the rows, dead ones too.
         spaces: the spaces that these rows have.
         query_tower: folder of their query tower.
+        tower_checksum: of the names and bytes of its files, as they were published: two that are equal need one loaded
+            tower only.
     """
 
     rows: range
     spaces: tuple[Space, ...]
     query_tower: Path
+    tower_checksum: str
 
 
 class ForwardIndex:
@@ -139,9 +142,10 @@ class ForwardIndex:
         if base.query_tower is None:
             raise CorruptIndexError(f"{base.folder}: holds no query tower; publish again")
         if top is base or top.query_tower is None:
-            return (Version(range(self.num_rows), base.spaces, base.query_tower),)
-        older = Version(range(base.num_rows), base.spaces, base.query_tower)
-        return older, Version(range(base.num_rows, self.num_rows), top.spaces, top.query_tower)
+            return (Version(range(self.num_rows), base.spaces, base.query_tower, base.tower_checksum),)
+        older = Version(range(base.num_rows), base.spaces, base.query_tower, base.tower_checksum)
+        newer = range(base.num_rows, self.num_rows)
+        return older, Version(newer, top.spaces, top.query_tower, top.tower_checksum)
 
     @property
     def source(self) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmsearch.errors import CorruptIndexError
-from mmsearch.files import hash_file
+from mmsearch.files import hash_bytes, hash_file
 from mmsearch.index.arrays import open_array
 from mmsearch.index.column import Column, read_through
 from mmsearch.index.contents import NUM_CONTENTS, UInt64
@@ -51,6 +51,12 @@ class Layer:
         """Folder of its own query tower; None in an overlay that keeps that of its base."""
         own = any(name.startswith(f"{QUERY_TOWER}/") for name in self.manifest.files)
         return self.folder / QUERY_TOWER if own else None
+
+    @property
+    def tower_checksum(self) -> str:
+        """Hash of the names and checksums of the files of its own query tower."""
+        files = sorted((name, file) for name, file in self.manifest.files.items() if name.startswith(f"{QUERY_TOWER}/"))
+        return hash_bytes(*(part.encode() for name, file in files for part in (name, file.xxh3)))
 
     @cached_property
     def deleted(self) -> Bool:

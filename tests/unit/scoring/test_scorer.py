@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from mmsearch.errors import CorruptIndexError, DataError, FingerprintError
-from mmsearch.index import ForwardIndex
+from mmsearch.index import ForwardIndex, GenerationWriter
 from mmsearch.index.layout import vectors_file
+from mmsearch.protocols import Embedded
 from mmsearch.scoring import FeatureScorer, OnnxQueryEncoder, RankFeatures
 from mmsearch.types import Space
 
@@ -107,3 +108,28 @@ def test_rows_and_columns():
     assert features.column("f")[1].tolist() == [False, True]
     with pytest.raises(DataError, match="no feature 'g'; there are: f"):
         features.column("g")
+
+
+def publish_again(index_dir, tower, embedded):
+    with GenerationWriter(index_dir, ForwardIndex.open(index_dir).spaces, dtype="float32") as writer:
+        writer.add(DOC_IDS, embedded)
+        writer.publish(query_tower=tower, source={})
+
+
+def test_a_query_tower_whose_bytes_are_the_same_is_not_loaded_again(
+    index_dir, tower, embedded, write_tower_model, table
+):
+    first = FeatureScorer.open(index_dir)
+    publish_again(index_dir, tower, {name: Embedded(-e.vectors, e.present) for name, e in embedded.items()})
+    second = FeatureScorer.open(index_dir, previous=first)
+    assert second.encoder is first.encoder
+    assert second.index.generation != first.index.generation
+    before, after = (scorer.score("red panda", DOC_IDS) for scorer in (first, second))
+    np.testing.assert_allclose(after.values, -before.values, atol=1e-6)
+    write_tower_model(table * np.linspace(1, 2, table.shape[1], dtype=np.float32))
+    publish_again(index_dir, tower, embedded)
+    third = FeatureScorer.open(index_dir, previous=second)
+    assert third.encoder is not first.encoder
+    fresh = FeatureScorer.open(index_dir).score("red panda", DOC_IDS)
+    np.testing.assert_array_equal(third.score("red panda", DOC_IDS).values, fresh.values)
+    assert not np.allclose(fresh.values, before.values)
