@@ -106,8 +106,10 @@ class FeatureScorer:
         values = np.zeros((len(doc_ids), len(self.names)), np.float32)
         missing = np.ones(values.shape, bool)
         for version in self._versions:
-            own = np.flatnonzero((rows >= version.rows.start) & (rows < version.rows.stop))
-            if not len(own):
+            own = (rows >= version.rows.start) & (rows < version.rows.stop)
+            if len(self._versions) == 1:  # rows that are not there (-1) make missing features as well
+                own[:] = True
+            if not own.any():
                 continue
             queries = version.encoder.encode([query])
             for name, space in version.spaces.items():
