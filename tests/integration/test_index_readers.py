@@ -68,7 +68,7 @@ def forked(work: Callable[[], object]) -> int:
 
 
 def stay_through_ten_swaps(tmp_path: Path) -> None:
-    """One reader keeps what it opened first; three open anew whenever they please; the publisher keeps next to nothing."""
+    """One reader keeps what it opened first; three open anew when they please; the publisher keeps next to nothing."""
     write(tmp_path, 0)
     held = [ForwardIndex.open(tmp_path / "index")]
     stop = tmp_path / "stop"
