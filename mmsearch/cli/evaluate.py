@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmsearch.cli.mixed import OnMixed, OnMixedOption
 from mmsearch.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def run(
     resamples: _Resamples = 1_000,
     seed: _Seed = 0,
     as_json: _Json = False,
+    on_mixed: OnMixedOption = OnMixed.MATCH,
 ) -> None:
     """Measure rank features, or the scores of any model, on human grades.
 
@@ -128,7 +130,7 @@ def run(
     repeats: Duplicates = "first" if duplicates is Repeats.FIRST else "all"
     match (index, judgments, scored, qrels, runs or None):
         case (Path() as folder, Path() as table, None, None, None) if not grouped:
-            kind, inputs = "feature", _index_inputs(folder, table, aspect, repeats, depth)
+            kind, inputs = "feature", _index_inputs(folder, table, aspect, repeats, depth, on_mixed)
         case (None, None, Path() as file, None, None):
             kind, inputs = "run", scored_inputs(file, duplicates=repeats, grouped=grouped)
         case (None, None, None, Path() as file, list() as files):
@@ -148,7 +150,9 @@ def run(
         _print(measured, contrasts, kind, f"relevant: grade {settings['relevant']} or more")
 
 
-def _index_inputs(index: Path, judgments: Path, aspect: str, duplicates: Duplicates, depth: int | None) -> list[Input]:
+def _index_inputs(
+    index: Path, judgments: Path, aspect: str, duplicates: Duplicates, depth: int | None, on_mixed: OnMixed
+) -> list[Input]:
     """Score every judged pair with every feature of the index; with a depth, rank the whole index as well."""
     import numpy as np
 
@@ -158,7 +162,7 @@ def _index_inputs(index: Path, judgments: Path, aspect: str, duplicates: Duplica
     from mmsearch.scoring import FeatureScorer
 
     grades = _grades(judgments, aspect)
-    scorer = FeatureScorer.open(index)
+    scorer = FeatureScorer.open(index, on_mixed=on_mixed.value)
     with logs.progress("score", len(set(grades.queries)), unit="queries") as bar:
 
         def score(query: str, doc_ids: Sequence[str]) -> dict[str, np.ndarray]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmsearch.cli.mixed import OnMixed, OnMixedOption
+
 if TYPE_CHECKING:
     from mmsearch.scoring import RankFeatures
 
@@ -41,6 +43,7 @@ def run(
         Format, typer.Option("--format", help="Tab-separated with a header, or one JSON object.")
     ] = Format.TSV,
     as_json: Annotated[bool, typer.Option("--json", help="Short for `--format json`.")] = False,
+    on_mixed: OnMixedOption = OnMixed.MATCH,
 ) -> None:
     """Print the rank features of every candidate of a query: one score for each space of the index.
 
@@ -50,7 +53,7 @@ def run(
     from mmsearch.scoring import FeatureScorer
 
     doc_ids = read_ids(docs)
-    scorer = FeatureScorer.open(index)
+    scorer = FeatureScorer.open(index, on_mixed=on_mixed.value)
     features = scorer.score(query, doc_ids)
     unknown = int(features.missing.all(axis=1).sum())
     if unknown:

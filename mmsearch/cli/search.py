@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmsearch.cli.mixed import OnMixed, OnMixedOption
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -58,6 +60,7 @@ def run(
     ann: Annotated[
         Ann | None, typer.Option(help="Search the faiss index that `mmsearch index ann` built, not all vectors.")
     ] = None,
+    on_mixed: OnMixedOption = OnMixed.MATCH,
 ) -> None:
     """Find the videos nearest to a query in one space, and show their features in all spaces.
 
@@ -69,7 +72,7 @@ def run(
     from mmsearch.index.ann_search import ApproximateSearch
     from mmsearch.scoring import FeatureScorer
 
-    scorer = FeatureScorer.open(index)
+    scorer = FeatureScorer.open(index, on_mixed=on_mixed.value)
     if ann is None:
         search: SpaceSearch = ExactSearch(scorer.index)
     else:

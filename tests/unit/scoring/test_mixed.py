@@ -184,3 +184,7 @@ def test_commands_work_on_it(upgrade, tmp_path):
     (tmp_path / "judgments.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     args = ["--index", str(index_dir), "--judgments", str(tmp_path / "judgments.jsonl"), "--depth", "5", "--json"]
     assert set(call("evaluate", *args)["features"]) == {"content", "title", "cover"}
+    asked = [*args[:2], "--query", QUERY, "--docs", str(tmp_path / "ids")]
+    for verb in (["score", *asked], ["search", QUERY, *args[:2]], ["evaluate", *args]):
+        with pytest.raises(FingerprintError, match="2 models"):
+            call(*verb, "--on-mixed", "refuse")
