@@ -15,6 +15,7 @@ from mmsearch.errors import DataError
 from serving.follow.stream import Entry, Position
 
 _SUFFIXES = (".jsonl", ".ndjson")
+_AT_ONCE = 256
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,8 @@ class FolderStream:
                 continue
             cells = lines.too_long(line) if lines.cut else json_cells(line)
             position = {"file": self._file, "offset": self._offset, "line": self._line}
-            yield Entry(position, f"{self._folder / self._file}:{self._line}", cells, arrived)
+            where = f"{self._folder / self._file}:{self._line}"
+            yield Entry(position, where, cells, arrived, (self._file, self._line))
             count -= 1
             if not count:
                 return
@@ -115,6 +117,13 @@ class FolderStream:
                     self._file,
                 )
         self._late = set(files)
+
+    def backlog(self) -> Iterator[Entry]:
+        """Give what there is to read now, without reading it. Errors as in `read`."""
+        other = FolderStream(self._folder, self.name)
+        other.seek({"file": self._file, "offset": self._offset, "line": self._line})
+        while entries := other.read(_AT_ONCE):
+            yield from entries
 
     def wait(self, seconds: float) -> None:
         """Sleep: a folder tells nobody that it changed."""

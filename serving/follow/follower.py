@@ -29,6 +29,7 @@ from serving.follow.served import Served
 from serving.follow.settings import FollowSettings
 from serving.follow.status import Status
 from serving.follow.stream import Entry, Position, Stream
+from serving.follow.superseded import Superseded
 
 log = logging.getLogger(__name__)
 
@@ -128,13 +129,16 @@ class Follower:
 
     def _attach(self) -> None:
         """Look at what is served, and go on from where the stream is in it."""
-        served = self._open()
-        mark = served.bookmark(self._stream.name, self._kept)
-        self._served = served
+        self._served = self._open()
+        mark = self._served.bookmark(self._stream.name, self._kept)
         self._since = mark.since
-        self._ledger.restart(mark.position)
+        self._start_from(mark.position)
+
+    def _start_from(self, position: Position | None) -> None:
         self._changes.clear()
-        self._stream.seek(mark.position)
+        self._ledger.restart(position)
+        self._stream.seek(position)
+        self._superseded = Superseded(self._stream.backlog(), self._reader)
 
     def _open(self) -> Served:
         while True:
@@ -162,6 +166,9 @@ class Follower:
             change = self._reader.read(entry)
         except RowError as error:
             self._reject(entry, error)
+            self._ledger.settle(self._ledger.take(entry, None, self._clock()))
+            return
+        if self._superseded.holds(entry, change.doc_id):
             self._ledger.settle(self._ledger.take(entry, None, self._clock()))
             return
         ticket = self._ledger.take(entry, change.doc_id, self._clock())
@@ -266,9 +273,7 @@ class Follower:
         """Make a damaged overlay again from the stream."""
         log.error("the overlay is damaged, and made again from the stream: %s", error)
         self._served.forget_overlay()
-        self._changes.clear()
-        self._ledger.restart(self._since)
-        self._stream.seek(self._since)
+        self._start_from(self._since)
 
     def _tell(self) -> None:
         now = time.time()

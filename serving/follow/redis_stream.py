@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -17,6 +17,7 @@ from serving.follow.stream import Entry, Position
 _GROUP, _CONSUMER = "mmsearch", "follow"
 _PAUSE_S = 1.0
 _TIMEOUT_S = 30.0
+_AT_ONCE = 256
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,16 @@ class RedisStream:
             self._position = entries[-1].position
         return entries
 
+    def backlog(self) -> Iterator[Entry]:
+        """Give what there is to read now, without reading it; nothing more when the server goes away."""
+        after = _id(self._position)
+        try:
+            while found := self._client.xrange(self._stream, f"({after}", "+", count=_AT_ONCE):
+                yield from (self._entry(_text(key), fields) for key, fields in found)
+                after = _text(found[-1][0])
+        except self._redis.RedisError as error:
+            log.warning("%s: %s", self.name, error)
+
     def wait(self, seconds: float) -> None:
         """Sleep until there is an entry, or the time is over."""
         try:  # XREAD only looks; XREADGROUP would deliver what `read` is to give
@@ -136,7 +147,7 @@ class RedisStream:
 
     def _entry(self, key: str, fields: dict[bytes, bytes] | None) -> Entry:
         arrived = min(int(key.partition("-")[0]) / 1000, time.time())
-        return Entry({"id": key}, f"{self.name} {key}", _cells(fields or {}), arrived)
+        return Entry({"id": key}, f"{self.name} {key}", _cells(fields or {}), arrived, _order(key))
 
     def done(self, position: Position) -> None:
         """Acknowledge everything up to a position."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,8 +78,8 @@ def follow_with(
         settings: delays and bounds.
         stop: ends it when it is set; None = SIGTERM and SIGINT do.
     """
-    stop = stop or _stop_on_signals()
     with ExitStack() as stack:
+        stop = stop or stack.enter_context(_told_by_signals())
         stream = stack.enter_context(closing(open_stream(source, settings)))
         folder = folder_of(index, stream.name)
         stack.enter_context(sole_writer(folder))
@@ -104,8 +105,13 @@ def follow_with(
         return follower.generation
 
 
-def _stop_on_signals() -> threading.Event:
+@contextmanager
+def _told_by_signals() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM and SIGINT set while the block runs."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

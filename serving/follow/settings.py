@@ -20,8 +20,8 @@ class FollowSettings(Settings):
     source: str | None = None
     """What is followed: a folder of .jsonl files, or `redis://HOST:PORT/DB?stream=NAME`; `--source` goes first."""
     corpus: Path | None = None
-    """Prepared corpus that the index was refreshed from: rows are prepared as it was; `--corpus` goes first. Null = as the
-    index tells."""
+    """Prepared corpus that the index was refreshed from: rows are prepared as it was; `--corpus` goes first. Null:
+    as the index tells."""
     table_settings: Path | None = None
     """A YAML file of PrepareSettings to prepare rows with instead; the option `--table-settings` goes first."""
     max_delay_s: Annotated[float, Field(gt=0)] = 5.0

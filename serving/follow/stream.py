@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,12 +25,14 @@ class Entry:
         where: what to name in a message: `FILE:LINE`, or the stream and the entry's id.
         cells: its cells, or why there are none.
         arrived: when it arrived, as far as the stream knows, in seconds since the epoch.
+        order: greater than that of every entry before it.
     """
 
     position: Position
     where: str
     cells: Cells | Unreadable
     arrived: float
+    order: tuple[int | str, ...]
 
 
 class Stream(Protocol):
@@ -47,6 +49,10 @@ class Stream(Protocol):
 
     def read(self, count: int) -> Sequence[Entry]:
         """Give the next entries that are there now, at most `count`; none when there are none. Never waits long."""
+        ...
+
+    def backlog(self) -> Iterator[Entry]:
+        """Give what there is to read now, without reading it: the position stays."""
         ...
 
     def wait(self, seconds: float) -> None:

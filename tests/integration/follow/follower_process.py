@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mmsearch import logs
 from mmsearch.config import load_arguments
-from serving.follow.run import follow_with
 from serving.follow.recipe import Recipe
+from serving.follow.run import follow_with
 from serving.follow.settings import FollowSettings
 
 if __name__ == "__main__":

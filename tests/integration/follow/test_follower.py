@@ -215,3 +215,21 @@ def test_a_damaged_overlay_is_made_again_from_the_stream(lab, index, follow, app
     again.settle()
     expected = {k: v for k, v in TITLES.items() if k != "v2"} | {"v1": "one", "v3": "three"}
     lab.check_served(index, expected, gone=["v2"])
+
+
+def test_what_was_replaced_long_ago_does_not_come_back_for_a_moment(lab, index, follow, append):
+    """A base that a refresh publishes is newer than most of what is read again, and more than is read ahead."""
+    append(*(lab.upsert(f"v{number % 10}", f"round {number // 10}") for number in range(100)))
+    append(lab.delete("v3"), "nonsense\n")
+    newest = {k: v for k, v in TITLES.items() if k != "v3"} | {f"v{n}": "round 9" for n in range(10) if n != 3}
+    follower = follow(max_waiting=7)
+    follower.steps(40)
+    for _ in range(3):
+        follower.settle()
+    assert sorted(follower.pipeline.embedded) == sorted(set(newest) & {f"v{n}" for n in range(10)}), "each once"
+    lab.check_served(index, newest, gone=["v3"])
+    lab.publish_base(index, newest)
+    for _ in range(30):
+        follower.settle()
+        lab.check_served(index, newest, gone=["v3"])
+    assert len(follower.pipeline.embedded) == 9

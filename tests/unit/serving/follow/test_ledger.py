@@ -8,7 +8,7 @@ from serving.follow.stream import Entry
 
 
 def entry(number):
-    return Entry({"id": number}, f"line {number}", {}, float(number))
+    return Entry({"id": number}, f"line {number}", {}, float(number), (number,))
 
 
 def test_the_position_follows_the_first_unsettled_entry_whatever_the_order():
