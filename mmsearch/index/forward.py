@@ -123,7 +123,10 @@ class ForwardIndex:
 
     @property
     def doc_ids(self) -> Sequence[str]:
-        """The ids in the order of their rows, those of dead rows too (read from the disk when asked for)."""
+        """The ids in the order of their rows, those of dead rows too; read from the disk when asked for.
+
+        A damaged id is told by `CorruptIndexError` and never given.
+        """
         return self._ids
 
     @property

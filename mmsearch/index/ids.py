@@ -19,6 +19,8 @@ from mmsearch.index.manifest import StoredFile
 Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
 
+_BLOCK = 65536
+
 _hash_one: Callable[[bytes], int] = xxhash.xxh3_64_intdigest
 
 
@@ -127,13 +129,33 @@ class IdTable(Sequence[str]):
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
         at = range(len(self))[row]
-        return _decode(bytes(self._text[self._offsets[at] : self._offsets[at + 1]]))
+        text = bytes(self._text[self._offsets[at] : self._offsets[at + 1]])
+        self._check([text], at)
+        return text.decode()
 
     def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), 65536):
-            ends = self._offsets[start : start + 65537].tolist()
+        for start in range(0, len(self), _BLOCK):
+            ends = self._offsets[start : start + _BLOCK + 1].tolist()
             block = bytes(self._text[ends[0] : ends[-1]])
-            yield from (_decode(block[a - ends[0] : b - ends[0]]) for a, b in pairwise(ends))
+            texts = [block[a - ends[0] : b - ends[0]] for a, b in pairwise(ends)]
+            self._check(texts, start)
+            yield from map(bytes.decode, texts)
+
+    def _check(self, texts: Sequence[bytes], start: int) -> None:
+        """Make sure that ids lead back to the rows that they were read from: a damaged one would be another's name.
+
+        Raises:
+            CorruptIndexError: one does not.
+        """
+        hashes = hash_ids(texts)
+        places = np.searchsorted(self._hashes, hashes)
+        found = (self._rows.take(places, mode="clip") == np.arange(start, start + len(texts))) & (
+            self._hashes.take(places, mode="clip") == hashes
+        )
+        for at in np.flatnonzero(~found).tolist():  # none, unless different ids share a hash
+            end = np.searchsorted(self._hashes, hashes[at], side="right")
+            if start + at not in self._rows[places[at] : end]:
+                raise CorruptIndexError(f"the index holds a damaged doc_id ({texts[at]!r}); publish again")
 
     @property
     def arrays(self) -> tuple[npt.NDArray[Any], ...]:
@@ -221,13 +243,6 @@ def encode_ids(doc_ids: Sequence[str]) -> list[bytes]:
         return list(map(str.encode, doc_ids))
     except UnicodeEncodeError:  # text that is not valid Unicode gets bytes that no stored id has
         return [doc_id.encode("utf-8", "surrogatepass") for doc_id in doc_ids]
-
-
-def _decode(text: bytes) -> str:
-    try:
-        return text.decode()
-    except UnicodeDecodeError as error:
-        raise CorruptIndexError(f"the index holds a damaged doc_id ({text!r}); publish again") from error
 
 
 def check_rows(rows: npt.NDArray[Any], num_rows: int, *, missing: bool = True) -> Int64:

@@ -34,7 +34,8 @@ def answers(index_dir: Path) -> dict[str, object]:
     """All that an index says, the vectors of documents by id."""
     index = ForwardIndex.open(index_dir)
     rows = index.rows(IDS)
-    said: dict[str, object] = {}
+    said: dict[str, object] = {f"id of row {row}": index.doc_ids[row] for row in range(index.num_rows)}
+    said |= {f"id of row {row} again": doc_id for row, doc_id in enumerate(index.doc_ids)}
     for space in ("cover", "content"):
         vectors, present = index.vectors(space, rows)
         said |= {f"{space} {IDS[i]}": vectors[i].tobytes() for i in np.flatnonzero(present)}
