@@ -1,0 +1,68 @@
+"""Refreshes of whole tables while a stream is followed into the same index."""
+
+import json
+
+import pytest
+
+from mmsearch.data.prepare import prepare
+from mmsearch.data.prepared import PreparedCorpus
+from mmsearch.index import ForwardIndex
+from serving.follow.recipe import Recipe
+from serving.follow.settings import FollowSettings
+from serving.refresh import refresh
+from serving.settings import RefreshSettings
+
+TITLES = {f"v{number}": f"title {number}" for number in range(12)}
+
+
+@pytest.fixture
+def refreshed(lab, tmp_path):
+    """Refresh the index from a table with these titles; give whether that published, and how many were embedded."""
+
+    def run(titles, weights="1"):
+        rows = [{"doc_id": doc_id, "title": title} for doc_id, title in titles.items()]
+        (tmp_path / "videos.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        settings = lab.PREPARE.model_copy(update={"num_workers": 1})
+        prepare(tmp_path / "videos.jsonl", tmp_path / "corpus", settings)
+        encoder, corpus = lab.Encoder(weights), PreparedCorpus.open(tmp_path / "corpus")
+        done = refresh(corpus, encoder, encoder.export, tmp_path / "index", RefreshSettings(dtype="float32"))
+        return done.published, done.num_embedded
+
+    return run
+
+
+def test_each_sees_what_the_other_did(lab, tmp_path, follow, append, refreshed):
+    index = tmp_path / "index"
+    assert refreshed(TITLES) == (True, 12)
+    follower = follow()
+    append(lab.upsert("v1", "one"), lab.delete("v2"), lab.upsert("w1", "new"), lab.upsert("v3", TITLES["v3"]))
+    follower.settle()
+    assert follower.pipeline.embedded == ["v1", "w1"], "the hashes of a refresh are those of a follower"
+    followed = {k: v for k, v in TITLES.items() if k != "v2"} | {"v1": "one", "w1": "new"}
+    lab.check_served(index, followed, gone=["v2"])
+
+    assert refreshed(followed) == (False, 0), "the overlay is what the table says"
+    table = {**followed, "v5": "by the table"}
+    assert refreshed(table) == (True, 1), "vectors of the overlay are copied into the next base"
+    assert ForwardIndex.open(index).base is None
+    follower.settle()
+    follower.settle()
+    lab.check_served(index, table, gone=["v2"])
+    assert ForwardIndex.open(index).base is None, "nothing is missing in it"
+
+    append(lab.upsert("w2", "newer"))
+    follower.settle()
+    assert refreshed(TITLES)[0], "a table that is older than the one before takes back what that one held"
+    follower.settle()
+    follower.settle()
+    lab.check_served(index, {**TITLES, "w2": "newer"})
+
+
+def test_the_index_tells_how_its_videos_were_prepared(lab, tmp_path, follow, append, refreshed):
+    refreshed(TITLES)
+    index = tmp_path / "index"
+    assert Recipe.of(ForwardIndex.open(index), FollowSettings()).settings == lab.PREPARE
+    append(lab.upsert("v1", "one"))
+    follow().settle()
+    assert ForwardIndex.open(index).base is not None
+    assert Recipe.of(ForwardIndex.open(index), FollowSettings()).settings == lab.PREPARE
