@@ -61,7 +61,8 @@ def test_an_id_added_twice_is_refused_with_both_places(tmp_path, spaces, tower, 
 
 
 @pytest.mark.parametrize(
-    ("value", "what"), [(np.nan, "NaN or infinite"), (np.inf, "NaN or infinite"), (0, "length"), (1e6, "length")]
+    ("value", "what"),
+    [(np.nan, "NaN or infinite"), (np.inf, "NaN or infinite"), (0, "length"), (1e-42, "length"), (3e38, "length")],
 )
 def test_a_vector_that_cannot_be_scored_is_refused_with_its_document(tmp_path, spaces, embed, value, what):
     batch = embed(4)

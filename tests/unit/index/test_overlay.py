@@ -107,6 +107,8 @@ def test_an_overlay_of_another_model_is_a_version_of_its_own(publish, tmp_path, 
         writer.add(["doc-3", "new"], batch)
         with pytest.raises(FingerprintError, match=r"content \(cc33, 1 × 8\).* give the query tower"):
             writer.publish(query_tower=None, source={})
+        with pytest.raises(FingerprintError, match=r"'content': .* fingerprint bb22, the index to publish has cc33"):
+            writer.publish(query_tower=tmp_path / "tower", source={})
         writer.publish(query_tower=tower, source={})
     index = ForwardIndex.open(tmp_path / "index")
     index.verify_query_tower()
