@@ -32,13 +32,14 @@ def publish(
     """
     from mmsearch.errors import DataError
     from mmsearch.index.generations import list_generations, serve
+    from serving.patience import patiently
 
     names = {info.name: info for info in list_generations(index)}
     found = [name for name, info in names.items() if generation in (name, str(info.number))]
     if not found:
         known = ", ".join(names) or "none"
         raise DataError(f"{index}: there is no generation {generation}; there are: {known}")
-    serve(index, found[0])
+    patiently(lambda: serve(index, found[0]))
     typer.echo(found[0])
 
 
@@ -53,9 +54,10 @@ def gc(
     (`keep_generations`): this is for a disk that is full.
     """
     from mmsearch.index.generations import collect, list_generations
+    from serving.patience import patiently
 
     before = {info.name: info.bytes for info in list_generations(index)}
-    removed = collect(index, keep)
+    removed = patiently(lambda: collect(index, keep))
     if as_json:
         freed = sum(before.get(name, 0) for name in removed)
         typer.echo(json.dumps({"removed": removed, "bytes": freed, "kept": [n for n in before if n not in removed]}))

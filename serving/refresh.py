@@ -14,6 +14,7 @@ from mmsearch.index.layout import read_current
 from mmsearch.index.query_tower import check_tower_spaces, read_query_tower
 from mmsearch.protocols import DocumentEncoder
 from mmsearch.types import Space
+from serving.patience import patiently
 from serving.plan import RefreshPlan, make_plan
 from serving.run import Refreshed, Run
 from serving.settings import RefreshSettings
@@ -56,7 +57,7 @@ def refresh(
     plan = make_plan(corpus, encoder, index_dir, settings)
     if plan.is_noop:
         return _nothing_to_do(plan, index_dir)
-    with GenerationWriter(index_dir, encoder.spaces, dtype=settings.dtype) as writer:
+    with patiently(lambda: GenerationWriter(index_dir, encoder.spaces, dtype=settings.dtype)) as writer:
         if not _is_served(plan, index_dir):  # it was replaced just now; from here on nobody else publishes
             plan = make_plan(corpus, encoder, index_dir, settings)
         if plan.is_noop:

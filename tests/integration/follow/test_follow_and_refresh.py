@@ -1,14 +1,18 @@
 """Refreshes of whole tables while a stream is followed into the same index."""
 
 import json
+import os
+import threading
 
 import pytest
 
 from mmsearch.data.prepare import prepare
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.index import ForwardIndex
+from mmsearch.index import ForwardIndex, GenerationWriter
+from mmsearch.index.lock import BusyIndexError, WriteLock
 from serving.follow.recipe import Recipe
 from serving.follow.settings import FollowSettings
+from serving.patience import patiently
 from serving.refresh import refresh
 from serving.settings import RefreshSettings
 
@@ -66,3 +70,12 @@ def test_the_index_tells_how_its_videos_were_prepared(lab, tmp_path, follow, app
     follow().settle()
     assert ForwardIndex.open(index).base is not None
     assert Recipe.of(ForwardIndex.open(index), FollowSettings()).settings == lab.PREPARE
+
+
+def test_who_publishes_for_a_moment_only_is_waited_for(lab, tmp_path):
+    lab.publish_base(tmp_path / "index", TITLES)
+    lock = WriteLock(tmp_path / "index")
+    threading.Timer(0.2, lock.release).start()
+    with patiently(lambda: GenerationWriter(tmp_path / "index", lab.Encoder().spaces), 30):
+        with pytest.raises(BusyIndexError, match=f"process {os.getpid()} is publishing here"):
+            patiently(lambda: WriteLock(tmp_path / "index"), 0.1)
