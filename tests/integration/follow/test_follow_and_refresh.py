@@ -76,6 +76,8 @@ def test_who_publishes_for_a_moment_only_is_waited_for(lab, tmp_path):
     lab.publish_base(tmp_path / "index", TITLES)
     lock = WriteLock(tmp_path / "index")
     threading.Timer(0.2, lock.release).start()
-    with patiently(lambda: GenerationWriter(tmp_path / "index", lab.Encoder().spaces), 30):
-        with pytest.raises(BusyIndexError, match=f"process {os.getpid()} is publishing here"):
-            patiently(lambda: WriteLock(tmp_path / "index"), 0.1)
+    with (
+        patiently(lambda: GenerationWriter(tmp_path / "index", lab.Encoder().spaces), 30),
+        pytest.raises(BusyIndexError, match=f"process {os.getpid()} is publishing here"),
+    ):
+        patiently(lambda: WriteLock(tmp_path / "index"), 0.1)
