@@ -11,6 +11,7 @@ import logging
 import shutil
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -51,6 +52,7 @@ class KeptOutputs:
 
     def __init__(self, folder: Path, fingerprints: Mapping[Modality, str]) -> None:
         self._marks = {m: xxhash.xxh3_64_digest(mark.encode()) for m, mark in fingerprints.items()}
+        self._folder, self._error = folder, require("lmdb", extra="refresh").Error
         self._environment = _open(folder)
 
     def __enter__(self) -> Self:
@@ -62,7 +64,7 @@ class KeptOutputs:
     def find(self, item: PlannedItem) -> Outputs:
         """Give what is known of an item's videos that did not change: by modality and place in the item."""
         found: dict[Modality, dict[int, Float32]] = {}
-        with self._environment.begin(buffers=True) as transaction:
+        with self._forgiving(), self._environment.begin(buffers=True) as transaction:
             for modality, places in item.reusable.items():
                 keys = self._keys(item, modality, places)
                 values = {n: _unpacked(transaction.get(key)) for n, key in zip(places.tolist(), keys, strict=True)}
@@ -71,7 +73,7 @@ class KeptOutputs:
 
     def put(self, item: PlannedItem, outputs: Outputs) -> None:
         """Keep outputs, by modality and place in the item, durably."""
-        with self._environment.begin(write=True) as transaction:
+        with self._forgiving(), self._environment.begin(write=True) as transaction:
             for modality, kept in outputs.items():
                 places = np.array(sorted(kept), np.int64)
                 for place, key in zip(places.tolist(), self._keys(item, modality, places), strict=True):
@@ -85,7 +87,7 @@ class KeptOutputs:
         """
         alive = {self._marks[modality]: np.unique(hashes) for modality, hashes in contents.items()}
         removed = 0
-        with self._environment.begin(write=True) as transaction, transaction.cursor() as cursor:
+        with self._forgiving(), self._environment.begin(write=True) as transaction, transaction.cursor() as cursor:
             for keys in _blocks(cursor):
                 table = np.frombuffer(b"".join(keys), "<u8").reshape(-1, 3)
                 dead = np.ones(len(keys), np.bool_)
@@ -95,6 +97,17 @@ class KeptOutputs:
                 for place in np.flatnonzero(dead).tolist():
                     removed += transaction.delete(keys[place])
         return removed
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """Begin anew when LMDB finds its file damaged, or cannot write: a refresh does not end for what can be made."""
+        try:
+            yield
+        except self._error as error:
+            log.warning("%s: is thrown away, and pictures are encoded again: %s", self._folder, error)
+            self._environment.close()
+            shutil.rmtree(self._folder)
+            self._environment = _open(self._folder)
 
     def _keys(self, item: PlannedItem, modality: Modality, places: npt.NDArray[np.int64]) -> list[bytes]:
         contents = item.videos.contents[places, list(Modality).index(modality)]

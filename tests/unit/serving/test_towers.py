@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import numpy as np
@@ -90,7 +91,6 @@ def test_pruning_goes_through_more_keys_than_a_block(tmp_path, monkeypatch):
 
 
 def test_a_damaged_byte_costs_its_value_and_never_gives_another_one(tmp_path):
-    """Flips in the whole file are for `tests/integration`; here the values alone."""
     given = outputs(range(6), (64, 9))
     with KeptOutputs(tmp_path / "kept", MARKS) as kept:
         kept.put(item(), {COVER: given})
@@ -104,6 +104,34 @@ def test_a_damaged_byte_costs_its_value_and_never_gives_another_one(tmp_path):
         path.write_bytes(damaged)
         with KeptOutputs(tmp_path / "kept", MARKS) as kept:
             assert_same(kept.find(item()), {COVER: {n: v for n, v in given.items() if n != place}})
+
+
+def test_a_flipped_bit_anywhere_ends_no_refresh_and_gives_no_other_value(tmp_path):
+    """In children: LMDB might end the process. It throws the file away where a page is damaged."""
+    given = outputs(range(60), (4, 9))
+    with KeptOutputs(tmp_path / "kept", MARKS) as kept:
+        kept.put(item(60), {COVER: given, FRAMES: outputs(range(60), (60, 20))})
+    path = tmp_path / "kept" / "data.mdb"
+    whole = path.read_bytes()
+    chance, codes = random.Random(4), []
+    for number in range(20):
+        damaged = bytearray(whole)
+        head = chance.randrange(len(whole) // 4096) * 4096 + chance.randrange(24)  # every other one in a page's head
+        damaged[head if number % 2 else chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                with KeptOutputs(tmp_path / "kept", MARKS) as kept:
+                    found = kept.find(item(60)).get(COVER, {})
+                    kept.put(item(9, seed=2), {COVER: outputs(range(9))})
+                    kept.prune({COVER: np.empty(0, np.uint64)})
+                    code = 0 if all(np.array_equal(value, given[place]) for place, value in found.items()) else 2
+            finally:
+                os._exit(code)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    assert codes == [0] * 20
 
 
 @pytest.mark.parametrize("keep", [0, 100, 4096, 12_000, -4096])
