@@ -47,6 +47,7 @@ CLIPS = [
 SMALL = {
     "demo": PATCHES,
     "cross": PATCHES,
+    "compatible": [*PATCHES, "dim=16"],  # as the index that it is compatible with
     "exercises": PATCHES,
     "fusion_compare": PATCHES,
     "fusion_compare_exercises": PATCHES,
@@ -93,7 +94,7 @@ def pretrained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def shrunk(tiny_world, tiny_corpus, pretrained):
+def shrunk(tiny_world, tiny_corpus, old_index, pretrained):
     """Give the settings of a file at reduced size, to run into a folder."""
 
     def small(name, folder, *more, parent=None):
@@ -106,6 +107,8 @@ def shrunk(tiny_world, tiny_corpus, pretrained):
         words += [f"tokenizer.folder={pretrained['clip']}"] if whole.tokenizer.folder else []
         words += data_words(whole.data, tiny_world, tiny_corpus)
         words += [text for number, stage in enumerate(whole.stages) for text in stage_words(number, stage)]
+        if name == "compatible":
+            words.append(f"stages.0.task.compatible.index={old_index}")
         words += [f"stages.0.start_from.run={parent}"] if parent else []
         return load_settings(FitSettings, path, [*words, *more])
 
