@@ -1,7 +1,8 @@
-"""Indexes that older releases wrote: `old_formats/1` and `old_formats/2` hold the very bytes.
+"""Indexes that were written when a format was new: `formats/1` … hold the very bytes.
 
-Document i of four points along axis i in both spaces, the second one has no cover; in format 2 each has a second code
-in `content`, which points the other way.
+Document i of four points along axis i in both spaces, the second one has no cover; from format 2 on each has a second
+code in `content`, which points the other way. Format 3 is stored as int8, and an overlay on it replaces `视频`, adds
+`e` and deletes `a`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ import pytest
 from mmsearch.errors import CorruptIndexError
 from mmsearch.index import ForwardIndex, collect, list_generations, serve
 
-OLD = Path(__file__).with_name("old_formats")
+WRITTEN = Path(__file__).with_name("formats")
 IDS = ["a", "b", "视频", "d"]
 AXES = np.eye(4, dtype=np.float32)
 
 
 @pytest.mark.parametrize("verify", ["none", "lazy", "full"])
 @pytest.mark.parametrize(("version", "num_codes"), [(1, 1), (2, 2)])
-def test_they_are_read(version, num_codes, verify):
-    index = ForwardIndex.open(OLD / str(version), verify=verify)
+def test_formats_before_overlays_are_read(version, num_codes, verify):
+    index = ForwardIndex.open(WRITTEN / str(version), verify=verify)
     index.verify()
     index.warm()
     assert index.source == {"format": version}
@@ -50,9 +51,9 @@ def test_they_are_read(version, num_codes, verify):
     assert (version_.rows, version_.spaces) == (range(4), index.spaces)
 
 
-def test_they_are_listed_served_and_collected(tmp_path):
+def test_generations_of_format_2_are_listed_served_and_collected(tmp_path):
     index_dir = tmp_path / "index"
-    shutil.copytree(OLD / "2", index_dir)
+    shutil.copytree(WRITTEN / "2", index_dir)
     (told,) = list_generations(index_dir)
     assert (told.number, told.num_docs, told.base, told.is_current) == (1, 4, None, True)
     serve(index_dir, told.name)
@@ -61,3 +62,27 @@ def test_they_are_listed_served_and_collected(tmp_path):
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
     with pytest.raises(CorruptIndexError, match=r"vectors\.cover\.npy"):
         serve(index_dir, told.name)
+
+
+@pytest.mark.parametrize("verify", ["none", "lazy", "full"])
+def test_format_3_is_read(verify, caplog):
+    index = ForwardIndex.open(WRITTEN / "3", verify=verify)
+    index.verify()
+    index.warm()
+    assert index.source == {"format": 3, "overlay": True}
+    assert index.base == "g000001-1f3412941eb039fd"
+    assert list(index.doc_ids) == [*IDS, "视频", "e", "a"]
+    rows = index.rows(["a", "b", "视频", "d", "e"])
+    assert rows.tolist() == [-1, 1, 4, 3, 5]
+    vectors, present = index.vectors("content", rows)
+    both = np.concatenate([AXES, -AXES], axis=1)
+    np.testing.assert_array_equal(vectors, [[0] * 8, both[1], both[0], both[3], both[1]])
+    assert present.tolist() == [False, True, True, True, True]
+    assert index.vectors("cover", rows)[1].tolist() == [False, False, True, True, True]
+    stored = index.raw("content", rows[1:])
+    assert stored.scales is not None
+    assert (stored.vectors.dtype, set(stored.scales.ravel().tolist())) == (np.int8, {float(np.float32(1) / 127)})
+    assert index.contents(rows)[:, 7].tolist() == [0, 15, 7, 31, 7]
+    assert index.sound("content", rows[1:]).all()
+    assert caplog.text == ""
+    assert [(told.num_docs, told.is_current) for told in list_generations(WRITTEN / "3")] == [(4, False), (4, True)]
