@@ -30,8 +30,9 @@ def run(
 ) -> None:
     """Decode covers and evenly spaced frames once, resize them, and store them with the texts as a prepared corpus.
 
-    What cannot be used is listed with a reason in rejected.jsonl, and the exit code is then 5. The same command
-    finishes a killed run, and redoes only what changed in the table, the files or the settings.
+    What cannot be used is listed with a reason in rejected.jsonl, and the exit code is then 5, as where a language
+    model did not answer for the key sentences of a video. The same command finishes a killed run, and redoes only what
+    changed in the table, the files or the settings.
     """
     from mmsearch.config import load_arguments
     from mmsearch.data.prepare import REJECTED, REJECTED_ROWS, prepare
@@ -45,6 +46,9 @@ def run(
         typer.echo(f"{modality}\t{count}")
     for method, count in summary.key_sentences.items():
         typer.echo(f"key sentences: {method}\t{count}")
+    num_chosen = sum(summary.key_sentences.values())
+    for reason, count in summary.fallbacks.items():
+        typer.echo(f"fell back to greedy: {reason}\t{count} of {num_chosen}")
     for reason, count in summary.rejected.items():
         typer.echo(f"rejected: {reason}\t{count}")
     problems = []
@@ -53,5 +57,10 @@ def run(
         problems.append(f"{sum(summary.rejected.values())} rejections ({reasons}) are listed in {out / REJECTED}")
     if summary.num_bad_rows:
         problems.append(f"{summary.num_bad_rows} bad rows of the table are listed in {out / REJECTED_ROWS}")
+    if summary.num_unanswered:
+        problems.append(
+            f"{summary.num_unanswered} of {num_chosen} videos got greedy key sentences: the model did not answer or "
+            "refused; the same command asks for these again"
+        )
     if problems:
         raise PartialResultError(f"{summary.num_videos} videos are prepared; {'; '.join(problems)}")

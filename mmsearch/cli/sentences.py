@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,9 @@ import typer
 from mmsearch.cli import sentences_grade
 
 if TYPE_CHECKING:
-    from mmsearch.sentences import KeySentences, SpokenVideo
+    from mmsearch.cli.sentences_read import SpokenTable
+    from mmsearch.sentences import DocumentFrequencies, KeySentences, SentenceSettings
+    from mmsearch.sentences.tally import Tally
 
 EXAMPLES = """
 **Examples**
@@ -48,36 +49,45 @@ def extract(
     Each holds `doc_id`, `method` (what chose; `whole` = everything fits), `numbers` (from 0) and `sentences`, verbatim;
     and `fallback`, why it was not the method that was asked for. Terms are weighed over this table, which is read
     twice, unless `frequencies` names counts of a larger one. With a `cache` an interrupted run goes on where it ended.
+
+    The exit code is 5 where a transcript could not be read, or a model did not answer or refused; the log says which.
     """
+    from mmsearch.cli.sentences_read import SpokenTable
     from mmsearch.config import load_arguments
-    from mmsearch.sentences import DocumentFrequencies, KeySentenceExtractor, SentenceSettings
+    from mmsearch.sentences import KeySentenceExtractor, SentenceSettings
 
-    wanted = load_arguments(SentenceSettings, settings or [])
-    if wanted.frequencies is not None:
-        frequencies = DocumentFrequencies.load(wanted.frequencies)
-    else:
-        texts = (video.transcript[: wanted.max_transcript_chars] for video in spoken(videos))
-        frequencies = DocumentFrequencies.of(texts, wanted.segmenter)
-    with KeySentenceExtractor(wanted, frequencies) as extractor:
-        for result in extractor.extract(spoken(videos)):
+    wanted, table = load_arguments(SentenceSettings, settings or []), SpokenTable(videos)
+    with KeySentenceExtractor(wanted, _frequencies(wanted, table)) as extractor:
+        for result in extractor.extract(table):
             typer.echo(to_json(result))
+    _check_finished(table, extractor.tally, wanted)
 
 
-def spoken(path: Path) -> Iterator[SpokenVideo]:
-    """Give the videos of a table that have a transcript.
+def _frequencies(wanted: SentenceSettings, videos: SpokenTable) -> DocumentFrequencies:
+    from mmsearch.sentences import DocumentFrequencies, counted_text
+
+    if wanted.frequencies is not None:
+        return DocumentFrequencies.load(wanted.frequencies)
+    texts = (counted_text(video.title, video.transcript, wanted.max_transcript_chars) for video in videos)
+    return DocumentFrequencies.of(texts, wanted.segmenter)
+
+
+def _check_finished(videos: SpokenTable, tally: Tally, wanted: SentenceSettings) -> None:
+    """Tell what was left undone.
 
     Raises:
-        TableError: a row of the table is wrong.
-        DataError: a transcript's file cannot be read.
+        PartialResultError: transcripts could not be read, or a model did not answer or refused.
     """
-    from mmsearch.data.media import MediaLimits
-    from mmsearch.data.tables import read_videos
-    from mmsearch.data.transcripts import transcript_text
-    from mmsearch.sentences import SpokenVideo
+    from mmsearch.errors import PartialResultError
+    from mmsearch.sentences.tally import listed
 
-    for video in read_videos(path):
-        if video.asr is not None:
-            yield SpokenVideo(video.doc_id, video.title, transcript_text(video.asr, MediaLimits()))
+    problems = [videos.problem] if videos.problem else []
+    if tally.unfinished:
+        told = f"{tally.unfinished.total()} of {tally.methods.total()} videos got greedy key sentences"
+        others = "" if wanted.cache else ", and for all others too: cache=FILE would keep what was answered"
+        problems.append(f"{told} ({listed(tally.unfinished)}); the same command asks for these again{others}")
+    if problems:
+        raise PartialResultError("; ".join(problems))
 
 
 def to_json(result: KeySentences) -> str:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mmsearch.errors import ConfigError
+from mmsearch.errors import ConfigError, PartialResultError
 
 if TYPE_CHECKING:
+    from mmsearch.cli.sentences_read import SpokenTable
     from mmsearch.sentences import SentenceSettings
     from mmsearch.sentences.grading import GradeFile, GradingServer, Plan, Sheet
 
@@ -76,15 +77,18 @@ def grade(
     Videos with a title, and more transcript than the budget, are drawn by their ids; the folder gets `sheet.json`,
     `page.html` and, grade by grade, `grades.jsonl`. The same command goes on where grading ended. The summary has the
     share of the best grade by method, and an automatic proxy beside it: coverage of words of the title that the method
-    was not shown, redundancy, fluency; for `cut`, the beginning of the transcript, too.
+    was not shown, redundancy, fluency; for `cut`, the beginning of the transcript, too. The exit code is 5 where
+    transcripts could not be read when the sheet was made; the log names them.
     """
     from mmsearch.cli.sentences_print import print_summary
+    from mmsearch.cli.sentences_read import SpokenTable
     from mmsearch.cli.sentences_summary import summarise
     from mmsearch.config import load_arguments
     from mmsearch.files import sole_writer, write_bytes
     from mmsearch.sentences import SentenceSettings
     from mmsearch.sentences.grading import GradeFile, Plan, contenders, load_sheet, render
 
+    table = SpokenTable(videos)
     is_sheet = (videos / "sheet.json").is_file()
     if is_sheet and (settings or rival or out):
         raise ConfigError(f"{videos}: this sheet is made; give the videos table, or no settings, --rival and --out")
@@ -95,7 +99,7 @@ def grade(
         plan = Plan(*pair, num_videos, seed, balance.value)
         _check_table(videos)
     with sole_writer(folder):
-        sheet = load_sheet(folder / "sheet.json") if plan is None else _sheet(videos, plan, folder)
+        sheet = load_sheet(folder / "sheet.json") if plan is None else _sheet(table, plan, folder)
         write_bytes(folder / "page.html", render(sheet).encode())
         grades = GradeFile(folder / "grades.jsonl", sheet)
         if serve:
@@ -107,6 +111,8 @@ def grade(
         typer.echo(json.dumps(summary, ensure_ascii=False))
     else:
         print_summary(summary)
+    if table.problem:
+        raise PartialResultError(table.problem)
 
 
 def _rival(given: str | None) -> SentenceSettings | Literal["greedy", "cut"] | None:
@@ -122,26 +128,25 @@ def _rival(given: str | None) -> SentenceSettings | Literal["greedy", "cut"] | N
 
 def _check_table(path: Path) -> None:
     """Let the reader of tables say what is wrong, before a folder is made."""
-    from mmsearch.cli.sentences import spoken
+    from mmsearch.cli.sentences_read import SpokenTable
 
     if not path.is_file():
-        next(spoken(path), None)
+        next(iter(SpokenTable(path)), None)
 
 
-def _sheet(videos: Path, plan: Plan, folder: Path) -> Sheet:
+def _sheet(videos: SpokenTable, plan: Plan, folder: Path) -> Sheet:
     """Load the folder's sheet, or make it."""
-    from mmsearch.cli.sentences import spoken
     from mmsearch.files import hash_file
     from mmsearch.sentences.grading import build_sheet, load_sheet, save_sheet
 
     path = folder / "sheet.json"
-    made_from = json.loads(json.dumps({"videos": hash_file(videos)} | plan.record()))
+    made_from = json.loads(json.dumps({"videos": hash_file(videos.path)} | plan.record()))
     if path.exists():
         sheet = load_sheet(path)
         _check_same(path, made_from, sheet.made_from)
         _log.info("going on with the sheet in %s", folder)
     else:
-        sheet = build_sheet(spoken(videos), plan, made_from)
+        sheet = build_sheet(videos, plan, made_from)
         save_sheet(sheet, path)
     return sheet
 

@@ -27,6 +27,7 @@ from mmsearch.workers import Pool
 
 REJECTED = "rejected.jsonl"
 REJECTED_ROWS = "rejected_rows.jsonl"
+_NOT_COUNTED = ("num_reused", "key_sentences", "fallbacks", "num_unanswered")
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class Summary:
         rejected: number of rejections by reason.
         modalities: number of videos that have each modality.
         key_sentences: number of videos by what chose their key sentences.
+        fallbacks: number of those that got greedy sentences instead of what was asked for, by why.
+        num_unanswered: of these, those for which the model did not answer or refused: the next run asks again.
     """
 
     num_rows: int
@@ -52,6 +55,8 @@ class Summary:
     rejected: dict[str, int] = field(default_factory=dict)
     modalities: dict[str, int] = field(default_factory=dict)
     key_sentences: dict[str, int] = field(default_factory=dict)
+    fallbacks: dict[str, int] = field(default_factory=dict)
+    num_unanswered: int = 0
 
 
 def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
@@ -144,13 +149,19 @@ class _Job:
             rejected=dict(sorted(Counter(rejection.reason for rejection in rejections).items())),
             modalities=dict(sorted(modalities.items())),
         )
-        counts = {key: value for key, value in asdict(summary).items() if key not in ("num_reused", "key_sentences")}
+        counts = {key: value for key, value in asdict(summary).items() if key not in _NOT_COUNTED}
         write_bytes(self._out / REJECTED, b"".join(_line(rejection) for rejection in rejections))
         source = {"path": str(table.resolve()), "bytes": table.stat().st_size, "checksum": hash_file(table)}
         manifest = Manifest(self._settings, shards, counts, source)
         if self._settings.sentences is not None:
             manifest = choose_key_sentences(self._out, manifest, self._settings.sentences)
-            summary = replace(summary, key_sentences=manifest.counts["key_sentences"])
+            counted = manifest.counts
+            summary = replace(
+                summary,
+                key_sentences=counted["key_sentences"],
+                fallbacks=counted["fallbacks"],
+                num_unanswered=counted["unanswered"],
+            )
         manifest.write(self._out)
         remove_strays(self._out, self._stems)
         return summary

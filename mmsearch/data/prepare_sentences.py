@@ -16,7 +16,7 @@ from mmsearch.data.shards import open_shard, read_texts
 from mmsearch.errors import DataError
 from mmsearch.files import hash_bytes, hash_file, read_json, write_json
 from mmsearch.logs import ProgressBar, progress
-from mmsearch.sentences import NO_ANSWER, DocumentFrequencies, KeySentenceExtractor, SentenceSettings, SpokenVideo
+from mmsearch.sentences import DocumentFrequencies, KeySentenceExtractor, SentenceSettings, SpokenVideo, counted_text
 from mmsearch.sentences import KeySentences as Chosen
 from mmsearch.types import Modality
 
@@ -33,7 +33,8 @@ def choose_key_sentences(folder: Path, manifest: Manifest, settings: SentenceSet
 
     How often terms occur is counted over the corpus once, and kept: a video that comes later changes nothing of those
     that are there. What a model answered is kept too, so that a killed run, and a run over a grown corpus, ask only
-    for what is new. A shard in which a model did not answer is tried again by the next run.
+    for what is new. A shard in which a model did not answer, or refused, is tried again by the next run. The manifest's
+    counts get `key_sentences` (videos by what chose) and `fallbacks` (videos with greedy sentences instead, by why).
 
     Args:
         folder: of the corpus; its shards are whole.
@@ -61,7 +62,10 @@ def choose_key_sentences(folder: Path, manifest: Manifest, settings: SentenceSet
     _remove_strays(where, set(stems))
     in_order = [results[number] for number in range(len(stems))]
     methods = sum((Counter(result.methods) for result in in_order), Counter[str]())
-    counts = manifest.counts | {"key_sentences": dict(sorted(methods.items()))}
+    fallbacks = sum((Counter(result.fallbacks) for result in in_order), Counter[str]())
+    told = {"key_sentences": dict(sorted(methods.items())), "fallbacks": dict(sorted(fallbacks.items()))}
+    unanswered = sum(result.unanswered for result in in_order)
+    counts = manifest.counts | told | {"unanswered": unanswered}
     return replace(manifest, counts=counts, sentences=tuple(result.file for result in in_order))
 
 
@@ -72,11 +76,13 @@ class _Result:
     Args:
         file: the file.
         methods: number of videos by what chose their sentences.
-        unanswered: number of videos for which the model did not answer.
+        fallbacks: number of videos with greedy sentences instead, by why.
+        unanswered: number of those for which the model can be asked again.
     """
 
     file: Shard
     methods: dict[str, int]
+    fallbacks: dict[str, int]
     unanswered: int
 
     @classmethod
@@ -86,7 +92,7 @@ class _Result:
             found = read_json(record)
             file = Shard(**found["file"])
             whole = (record.parent / file.name).stat().st_size == file.bytes and found["unanswered"] == 0
-            return cls(file, found["methods"], 0) if whole else None
+            return cls(file, found["methods"], found.get("fallbacks", {}), 0) if whole else None
         except (DataError, OSError, KeyError, TypeError):
             return None
 
@@ -105,7 +111,7 @@ def _frequencies(folder: Path, manifest: Manifest, settings: SentenceSettings) -
         for group in _spoken(folder, manifest, number):
             for video in group:
                 if video.transcript:
-                    fresh.add(f"{video.title or ''}\n{video.transcript[: settings.max_transcript_chars]}")
+                    fresh.add(counted_text(video.title, video.transcript, settings.max_transcript_chars))
     fresh.save(path)
     _log.info("counted the terms of %d transcripts; they are kept in %s", fresh.num_documents, path)
     return fresh
@@ -117,18 +123,19 @@ def _make(
     """Choose the sentences of one shard, and write its file; then the record that it is done."""
     shard, where = manifest.shards[number], folder / SENTENCES
     rows: list[KeySentences] = []
-    unanswered = 0
+    unanswered, fallbacks = 0, Counter[str]()
     for group in _spoken(folder, manifest, number):
         spoken = [video for video in group if video.transcript]
         chosen = {one.doc_id: one for one in extractor.extract(spoken, bar=bar)}
         bar.advance(len(group) - len(spoken))
-        unanswered += sum((one.fallback or "").startswith(NO_ANSWER) for one in chosen.values())
+        unanswered += sum(not one.is_final for one in chosen.values())
+        fallbacks.update(one.fallback for one in chosen.values() if one.fallback)
         rows += [_row(video.doc_id, chosen.get(video.doc_id)) for video in group]
     path = where / f"{stem}.parquet"
     write_key_sentences(path, rows, manifest.settings.row_group_size)
     file = Shard(path.name, len(rows), path.stat().st_size, hash_file(path), content_key(shard.key, rows))
     methods = Counter(row.method for row in rows if row.method is not None)
-    result = _Result(file, dict(methods), unanswered)
+    result = _Result(file, dict(methods), dict(fallbacks), unanswered)
     write_json(where / f"{stem}.json", asdict(result))
     return result
 

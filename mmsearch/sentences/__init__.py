@@ -3,8 +3,8 @@
 from mmsearch.sentences.answer import answer_of
 from mmsearch.sentences.ask_likelihood import LikelihoodSettings
 from mmsearch.sentences.ask_select import SelectSettings, select_prompt
-from mmsearch.sentences.extract import NO_ANSWER, KeySentenceExtractor, KeySentences, SpokenVideo
-from mmsearch.sentences.frequencies import DocumentFrequencies
+from mmsearch.sentences.extract import NO_ANSWER, REFUSED, KeySentenceExtractor, KeySentences, SpokenVideo
+from mmsearch.sentences.frequencies import DocumentFrequencies, counted_text
 from mmsearch.sentences.greedy import GreedySettings, choose_greedy
 from mmsearch.sentences.models import LanguageModel, LanguageModelSettings
 from mmsearch.sentences.settings import SentenceSettings
@@ -13,6 +13,7 @@ from mmsearch.sentences.terms import terms_of
 
 __all__ = [
     "NO_ANSWER",
+    "REFUSED",
     "DocumentFrequencies",
     "GreedySettings",
     "KeySentenceExtractor",
@@ -25,6 +26,7 @@ __all__ = [
     "SpokenVideo",
     "answer_of",
     "choose_greedy",
+    "counted_text",
     "select_prompt",
     "split_sentences",
     "terms_of",

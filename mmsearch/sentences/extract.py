@@ -13,18 +13,19 @@ from typing import Literal
 
 from mmsearch import logs
 from mmsearch.sentences.asked import Asked, ask
+from mmsearch.sentences.breaker import Breaker, NotAskedError
 from mmsearch.sentences.cache import AnswerCache
-from mmsearch.sentences.frequencies import DocumentFrequencies
+from mmsearch.sentences.frequencies import LONGEST_TITLE, DocumentFrequencies
 from mmsearch.sentences.greedy import choose_greedy
+from mmsearch.sentences.guarded import GuardedModel
 from mmsearch.sentences.models import LanguageModel, ModelRefusedError, ModelUnavailableError
 from mmsearch.sentences.settings import SentenceSettings
 from mmsearch.sentences.split import split_sentences
 from mmsearch.sentences.tally import Tally
 
-#: Begins `KeySentences.fallback` where another try may go better.
+#: Begin `KeySentences.fallback` where another try may go better.
 NO_ANSWER = "the model did not answer"
-_GIVE_UP_AFTER = 5
-_LONGEST_TITLE = 1000
+REFUSED = "the model did not take the prompt"
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +45,7 @@ class KeySentences:
     Args:
         doc_id: the video.
         numbers: which sentences of `split_sentences` they are, from 0, ascending.
-        sentences: they themselves, verbatim.
+        sentences: they themselves, verbatim; one may hold a line end of the transcript.
         method: what chose them; `whole` = all sentences fit the budget, and nothing had to choose.
         fallback: why `method` is `greedy` though a model was wanted, in our words; None where it was not needed.
         num_sentences: sentences of the transcript.
@@ -63,12 +64,20 @@ class KeySentences:
 
     @property
     def text(self) -> str:
-        """Give the sentences in the order of the transcript, one a line."""
+        """Give the sentences in the order of the transcript, a line end between two; there may be others within."""
         return "\n".join(self.sentences)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking the model again would change nothing, as far as one can tell."""
+        return not (self.fallback or "").startswith((NO_ANSWER, REFUSED))
 
 
 class KeySentenceExtractor:
     """Choose key sentences, whatever the method; what comes out is made of the transcript's own sentences alone.
+
+    While a model does not answer, videos wait for it, up to `give_up_after_s` (see `Breaker`). Once `extract` was left
+    before its end, by an exception for instance, a model is not asked any more: requests under way are cut off.
 
     Args:
         settings: method, budget, model, cache.
@@ -85,9 +94,11 @@ class KeySentenceExtractor:
         self.settings, self.frequencies = settings, frequencies
         wanted = settings.method != "greedy"
         self._owned = settings.model.build() if wanted and model is None and settings.model is not None else None
-        self._model = (model or self._owned) if wanted else None
+        self._breaker = Breaker(settings.give_up_after_s)
+        asked = (model or self._owned) if wanted else None
+        self._model = None if asked is None else GuardedModel(asked, self._breaker)
         self._cache = AnswerCache(settings.cache) if wanted and settings.cache is not None else None
-        self._failures, self.tally = 0, Tally()
+        self.tally = Tally()
 
     def __enter__(self) -> KeySentenceExtractor:
         return self
@@ -100,10 +111,14 @@ class KeySentenceExtractor:
     def close(self) -> None:
         """Close the cache, and the model that was opened here; log what it came to."""
         self.tally.report()
-        if self._owned is not None:
-            self._owned.close()
+        self._end()
         if self._cache is not None:
             self._cache.close()
+
+    def _end(self) -> None:
+        self._breaker.stop()
+        if self._owned is not None:
+            self._owned.close()
 
     def extract(
         self, videos: Iterable[SpokenVideo], total: int | None = None, bar: logs.ProgressBar | None = None
@@ -131,7 +146,7 @@ class KeySentenceExtractor:
 
     def extract_one(self, video: SpokenVideo) -> KeySentences:
         """Give the key sentences of one video. Errors as in `extract`."""
-        video = replace(video, title=video.title[:_LONGEST_TITLE] if video.title else None)
+        video = replace(video, title=video.title[:LONGEST_TITLE] if video.title else None)
         sentences = split_sentences(
             video.transcript[: self.settings.max_transcript_chars], self.settings.max_sentence_chars
         )
@@ -139,30 +154,25 @@ class KeySentenceExtractor:
             return _result(video, sentences, range(len(sentences)), "whole")
         if self._model is None:
             return self._greedy(video, sentences)
-        asked, problem = self._ask(self._model, video.title, sentences)
+        asked, problem = self._ask(self._model, video, sentences)
         if asked is None or not asked.numbers:
             return self._greedy(video, sentences, asked.problem if asked else problem, asked)
         return _result(video, sentences, asked.numbers, asked.method, None, asked)
 
-    def _ask(self, model: LanguageModel, title: str | None, sentences: list[str]) -> tuple[Asked | None, str | None]:
+    def _ask(self, model: LanguageModel, video: SpokenVideo, sentences: list[str]) -> tuple[Asked | None, str | None]:
         """Ask the model, or the cache; where nothing came of it, the second value says why."""
-        if self._failures >= _GIVE_UP_AFTER:
-            return None, f"{NO_ANSWER} before"
         try:
-            asked = ask(model, title, sentences, self.frequencies, self.settings, self._cache)
+            return ask(model, video.title, sentences, self.frequencies, self.settings, self._cache), None
         except ModelRefusedError as error:
-            _log.warning("greedy key sentences instead: %s", error)
-            return None, "the model did not take the prompt"
+            _log.warning("%r: greedy key sentences instead: %s", video.doc_id, error)
+            return None, REFUSED
         except ModelUnavailableError as error:
-            if self.settings.on_model_failure == "stop":
+            if self.settings.on_model_failure == "stop" or self._breaker.stopped:
                 raise
-            self._failures += 1
-            _log.warning("greedy key sentences instead: %s", error)
-            if self._failures == _GIVE_UP_AFTER:
-                _log.warning("the model failed %d times in a row and is not asked again", _GIVE_UP_AFTER)
+            if isinstance(error, NotAskedError):
+                return None, f"{NO_ANSWER} before"
+            _log.warning("%r: greedy key sentences instead: %s", video.doc_id, error)
             return None, NO_ANSWER
-        self._failures = 0
-        return asked, None
 
     def _greedy(
         self, video: SpokenVideo, sentences: list[str], problem: str | None = None, asked: Asked | None = None
@@ -173,7 +183,8 @@ class KeySentenceExtractor:
 
     def _count(self, result: KeySentences) -> None:
         self.tally.methods[result.method] += 1
-        self.tally.fallbacks += result.fallback is not None
+        self.tally.fallbacks.update([result.fallback] if result.fallback else [])
+        self.tally.unfinished.update([result.fallback] if result.fallback and not result.is_final else [])
         self.tally.num_sentences += result.num_sentences
         self.tally.prompt_tokens += result.prompt_tokens
         self.tally.completion_tokens += result.completion_tokens
@@ -192,6 +203,9 @@ class KeySentenceExtractor:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BaseException:  # Ctrl-C, an error of a video, or the caller wants no more: do not wait for answers
+            self._end()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 

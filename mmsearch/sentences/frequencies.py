@@ -13,6 +13,8 @@ from mmsearch.files import hash_bytes, read_json, write_json
 from mmsearch.sentences.terms import Segmenter, resolve_segmenter, terms_of
 
 FORMAT_VERSION = 1
+#: Characters of a title that are read.
+LONGEST_TITLE = 1000
 
 
 class DocumentFrequencies:
@@ -98,3 +100,8 @@ class DocumentFrequencies:
     def _bound(self) -> None:
         if len(self.counts) > self.max_terms:
             self.counts = Counter({term: n for term, n in self.counts.items() if n > 1})
+
+
+def counted_text(title: str | None, transcript: str, max_transcript_chars: int) -> str:
+    """Give the text of a video by which the terms of a corpus are counted, wherever that is done."""
+    return f"{(title or '')[:LONGEST_TITLE]}\n{transcript[:max_transcript_chars]}"

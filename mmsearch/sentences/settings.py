@@ -41,7 +41,9 @@ class SentenceSettings(Settings):
     model: LanguageModelSettings | None = None
     """The language model of `select` and `likelihood`."""
     on_model_failure: Literal["greedy", "stop"] = "greedy"
-    """A model that does not answer: `greedy` sentences for that video, noted, or the end of the run."""
+    """A model that does not answer in the end: `greedy` sentences for that video, noted, or the end of the run."""
+    give_up_after_s: float = Field(300.0, ge=0, le=86_400, allow_inf_nan=False)
+    """Seconds that videos wait for a model which answers nobody; then they fall back, or the run ends."""
     cache: Path | None = None
     """SQLite file that keeps what a model chose, so that a run goes on where it ended; null = none."""
 
@@ -55,7 +57,6 @@ class SentenceSettings(Settings):
 
     def for_record(self) -> dict[str, Any]:
         """Give the settings that the result depends on, as JSON values."""
-        unused = {"cache", "on_model_failure"} | (
-            {"model", "select", "likelihood"} if self.method == "greedy" else set()
-        )
+        unused = {"cache", "on_model_failure", "give_up_after_s"}
+        unused |= {"model", "select", "likelihood"} if self.method == "greedy" else set()
         return self.model_dump(mode="json", exclude=unused)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _log = logging.getLogger(__name__)
@@ -12,10 +13,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Tally:
-    """Counts over all videos of an extractor."""
+    """Counts over all videos of an extractor; `unfinished` are the fallbacks for which the model can be asked again."""
 
     methods: Counter[str] = field(default_factory=Counter)
-    fallbacks: int = 0
+    fallbacks: Counter[str] = field(default_factory=Counter)
+    unfinished: Counter[str] = field(default_factory=Counter)
     num_sentences: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -33,13 +35,19 @@ class Tally:
             return
         methods = dict(sorted(self.methods.items()))
         spent = {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens}
-        counted = {"sentences": self.num_sentences, "fallbacks": self.fallbacks}
+        counted = {"sentences": self.num_sentences, "fallbacks": dict(sorted(self.fallbacks.items()))}
         _log.log(
             logging.WARNING if self.fallbacks else logging.INFO,
-            "key sentences of %d videos: %s; %d fell back to greedy; tokens: %d read, %d written",
+            "key sentences of %d videos: %s; %d fell back to greedy%s; tokens: %d read, %d written",
             sum(methods.values()),
-            ", ".join(f"{name} {count}" for name, count in methods.items()),
-            self.fallbacks,
+            listed(methods),
+            self.fallbacks.total(),
+            f" ({listed(self.fallbacks)})" if self.fallbacks else "",
             *spent.values(),
             extra={"fields": {"methods": methods} | counted | spent},
         )
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """Give counts as words: `greedy 3, select 5`."""
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

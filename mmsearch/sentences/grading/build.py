@@ -8,13 +8,16 @@ from typing import Any, Literal
 
 from mmsearch.errors import ConfigError, DataError
 from mmsearch.sentences.extract import SpokenVideo
-from mmsearch.sentences.frequencies import DocumentFrequencies
+from mmsearch.sentences.frequencies import DocumentFrequencies, counted_text
 from mmsearch.sentences.grading.answers import CUT, answers_of
 from mmsearch.sentences.grading.sample import Balance, Sample, draw
 from mmsearch.sentences.grading.sheet import Sheet, make_sheet
 from mmsearch.sentences.models import LanguageModel
 from mmsearch.sentences.settings import SentenceSettings
 from mmsearch.sentences.terms import resolve_segmenter
+
+#: How terms are counted: the segmenter, and the characters of a transcript that are read.
+_Way = tuple[Literal["jieba", "bigrams"], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def build_sheet(
     counted = _counters([one.settings for one in both if one.settings])
     budget = max([plan.budget, *(one.settings.max_chars for one in both if one.settings)])
     sample = draw(
-        _counting(videos, list(counted.values())),
+        _counting(videos, counted),
         plan.num_videos,
         seed=plan.seed,
         balance=plan.balance,
@@ -135,22 +138,26 @@ def _strict(settings: SentenceSettings) -> SentenceSettings:
     return settings.model_copy(update={"on_model_failure": "stop"})
 
 
-def _counters(settings: Sequence[SentenceSettings]) -> dict[str, DocumentFrequencies]:
-    wanted = {resolve_segmenter(one.segmenter) for one in settings if one.frequencies is None}
-    return {segmenter: DocumentFrequencies(segmenter) for segmenter in sorted(wanted)}
+def _way(settings: SentenceSettings) -> _Way:
+    return resolve_segmenter(settings.segmenter), settings.max_transcript_chars
 
 
-def _counting(videos: Iterable[SpokenVideo], counters: Sequence[DocumentFrequencies]) -> Iterator[SpokenVideo]:
+def _counters(settings: Sequence[SentenceSettings]) -> dict[_Way, DocumentFrequencies]:
+    wanted = {_way(one) for one in settings if one.frequencies is None}
+    return {way: DocumentFrequencies(way[0]) for way in sorted(wanted)}
+
+
+def _counting(videos: Iterable[SpokenVideo], counters: Mapping[_Way, DocumentFrequencies]) -> Iterator[SpokenVideo]:
     for video in videos:
-        for counter in counters:
-            counter.add(video.transcript)
+        for (_, max_chars), counter in counters.items():
+            counter.add(counted_text(video.title, video.transcript, max_chars))
         yield video
 
 
-def _frequencies(settings: SentenceSettings, counted: Mapping[str, DocumentFrequencies]) -> DocumentFrequencies:
+def _frequencies(settings: SentenceSettings, counted: Mapping[_Way, DocumentFrequencies]) -> DocumentFrequencies:
     if settings.frequencies is not None:
         return DocumentFrequencies.load(settings.frequencies)
-    return counted[resolve_segmenter(settings.segmenter)]
+    return counted[_way(settings)]
 
 
 def _counts(sample: Sample) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from mmsearch.sentences.models.protocol import (
     ModelRefusedError,
     ModelUnavailableError,
     Prompt,
+    PromptTooLongError,
 )
 
 LanguageModelSettings = Annotated[
@@ -34,6 +35,7 @@ __all__ = [
     "ModelRefusedError",
     "ModelUnavailableError",
     "Prompt",
+    "PromptTooLongError",
     "ServerModel",
     "ServerModelSettings",
     "TransformersModel",

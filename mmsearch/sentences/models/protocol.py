@@ -14,7 +14,11 @@ class ModelUnavailableError(MmsearchError):
 
 
 class ModelRefusedError(MmsearchError):
-    """The model does not take this request (too long, for instance). Asking again would not help."""
+    """The model does not take this request. Asking it again as it is set now would not help."""
+
+
+class PromptTooLongError(ModelRefusedError):
+    """The request does not fit into the model's context; a shorter one may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class LanguageModel(Protocol):
 
         Raises:
             ModelUnavailableError: no answer.
-            ModelRefusedError: it does not take this prompt.
+            ModelRefusedError: it does not take this prompt; `PromptTooLongError` where that is known to be why.
         """
         ...
 
@@ -79,5 +83,5 @@ class LanguageModel(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of connections and memory."""
+        """Let go of connections and memory; where others still wait for an answer of a server, they get none."""
         ...

@@ -35,8 +35,14 @@ def with_retries(
     The pause before try k is drawn evenly from 0 to `pause_s` * 2^(k-2) ("full jitter": callers that failed together do
     not come back together), or what the server asked for plus as much; never more than a minute.
 
+    Args:
+        call: what to call.
+        max_tries: how often at most.
+        pause_s: bound of the first pause.
+        sleep: waits for so many seconds, or until it is of no use any more.
+
     Raises:
-        ModelUnavailableError: the last try failed too.
+        ModelUnavailableError: the last try failed too; those of `call`.
     """
     for attempt in range(max_tries):
         try:

@@ -64,5 +64,5 @@ def test_what_cannot_begin(table, tmp_path):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_configs_are_settings(path):
-    other_sizes = {"covers_336.yaml": 336, "demo.yaml": 48}
+    other_sizes = {"covers_336.yaml": 336, "demo.yaml": 48, "demo_llm.yaml": 48}
     assert load_settings(PrepareSettings, path).image_size == other_sizes.get(path.name, 224)

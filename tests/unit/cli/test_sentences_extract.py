@@ -1,12 +1,13 @@
 """mmsearch sentences extract: a table in, JSON lines out."""
 
 import json
+import logging
 
 import pytest
 from typer.testing import CliRunner
 
 from mmsearch.cli.sentences import app
-from mmsearch.errors import ConfigError, TableError
+from mmsearch.errors import ConfigError, PartialResultError, TableError
 from mmsearch.sentences import DocumentFrequencies
 
 ROWS = [
@@ -26,8 +27,10 @@ def table(tmp_path):
     return path
 
 
-def extract(*arguments):
+def extract(*arguments, printed=None):
     result = CliRunner().invoke(app, ["extract", *map(str, arguments)])
+    if printed is not None:
+        printed += [json.loads(line) for line in result.stdout.splitlines()]
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output
@@ -51,8 +54,27 @@ def test_counts_of_a_larger_corpus_can_be_given(table, tmp_path):
 
 def test_what_fell_back_says_why(table):
     server = ["method=select", "model.base_url=http://127.0.0.1:1/v1", "model.model=none"]
-    (first, *_) = extract(table, *BUDGET, *server, "model.max_tries=1")
-    assert (first["method"], first["fallback"]) == ("greedy", "the model did not answer")
+    printed = []
+    with pytest.raises(PartialResultError, match=r"1 of 3 videos got greedy.*did not answer 1.*asks for these again"):
+        extract(table, *BUDGET, *server, "model.max_tries=1", "give_up_after_s=0", printed=printed)
+    assert (printed[0]["method"], printed[0]["fallback"]) == ("greedy", "the model did not answer")
+    assert len(printed) == 3
+
+
+def test_a_transcript_that_is_not_there_costs_its_video_alone(table, caplog):
+    (table.parent / "d.srt").unlink()
+    printed = []
+    with pytest.raises(PartialResultError, match=r"1 videos of .* are left out"):
+        extract(table, *BUDGET, printed=printed)
+    assert [line["doc_id"] for line in printed] == ["a", "b"]
+    assert caplog.text.count("'d': left out, its transcript cannot be read: missing_file") == 1
+
+
+def test_a_table_without_transcripts_is_told(tmp_path, caplog):
+    (tmp_path / "v.jsonl").write_text('{"doc_id": "a", "title": "t"}\n{"doc_id": "b"}\n')
+    with caplog.at_level(logging.WARNING):
+        assert extract(tmp_path / "v.jsonl", *BUDGET) == []
+    assert caplog.text.count("0 of 2 videos have a transcript (column `asr`)") == 1
 
 
 def test_wrong_settings_and_tables_are_named(table, tmp_path):

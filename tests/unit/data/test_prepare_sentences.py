@@ -8,7 +8,7 @@ from mmsearch.data.key_sentences import SENTENCES
 from mmsearch.data.prepare import prepare
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.sentences import NO_ANSWER, KeySentenceExtractor, SentenceSettings
+from mmsearch.sentences import NO_ANSWER, REFUSED, KeySentenceExtractor, SentenceSettings
 from mmsearch.types import Modality
 
 BUDGET = {"max_chars": 40, "max_sentence_chars": 40}
@@ -86,16 +86,38 @@ def test_only_what_changed_is_chosen_again(table, tmp_path):
 class Unreliable(KeySentenceExtractor):
     """Stands for a model that does not answer."""
 
+    fallback = NO_ANSWER
+
     def extract_one(self, video):
         from dataclasses import replace
 
-        return replace(super().extract_one(video), fallback=NO_ANSWER)
+        return replace(super().extract_one(video), fallback=self.fallback)
 
 
-def test_what_a_model_did_not_answer_is_asked_again(table, tmp_path, monkeypatch):
+class Refusing(Unreliable):
+    fallback = REFUSED
+
+
+class Babbling(Unreliable):
+    fallback = "the answer was not JSON alone"
+
+
+def test_what_fell_back_is_told_also_by_a_run_that_reuses_it(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmsearch.data.prepare_sentences.KeySentenceExtractor", Babbling)
+    first = prepare(table, tmp_path / "corpus", settings())
+    monkeypatch.undo()
+    again = prepare(table, tmp_path / "corpus", settings())
+    assert again.num_reused == 6
+    assert first.fallbacks == again.fallbacks == {"the answer was not JSON alone": 5}
+    assert again.num_unanswered == 0
+
+
+@pytest.mark.parametrize("extractor", [Unreliable, Refusing])
+def test_what_a_model_did_not_answer_is_asked_again(table, tmp_path, monkeypatch, extractor):
     out = tmp_path / "corpus"
-    monkeypatch.setattr("mmsearch.data.prepare_sentences.KeySentenceExtractor", Unreliable)
-    prepare(table, out, settings())
+    monkeypatch.setattr("mmsearch.data.prepare_sentences.KeySentenceExtractor", extractor)
+    summary = prepare(table, out, settings())
+    assert (summary.fallbacks, summary.num_unanswered) == ({extractor.fallback: 5}, 5)
     assert PreparedCorpus.open(out).read([0])[0].key_sentences is not None
     unanswered = [json.loads(path.read_text())["unanswered"] for path in (out / SENTENCES).glob("0*.json")]
     assert sum(unanswered) == 5

@@ -23,6 +23,7 @@ FREQUENCIES = DocumentFrequencies.of([video.transcript for video in VIDEOS], "bi
 def settings(method="greedy", **others):
     model = SERVER if method != "greedy" else None
     tree = {"max_chars": 40, "max_sentence_chars": 40, "method": method, "model": model, "segmenter": "bigrams"}
+    tree["give_up_after_s"] = 0.0
     return SentenceSettings.model_validate(tree | others)
 
 
@@ -184,16 +185,36 @@ def test_a_model_that_does_not_answer_is_asked_a_few_times_then_no_more(stub_mod
     model = stub_model(failing(ModelUnavailableError("gone")))
     wanted = settings("select", cache=tmp_path / "cache.sqlite")
     results = extracted(wanted, model)
-    assert len(model.prompts) == 5
-    assert [result.fallback for result in results] == ["the model did not answer"] * 5 + [
-        "the model did not answer before"
-    ] * 7
+    assert len(model.prompts) == 12
+    assert {result.fallback for result in results} == {"the model did not answer"}
+    model, patient = (
+        stub_model(failing(ModelUnavailableError("gone"))),
+        wanted.model_copy(update={"give_up_after_s": 0.1}),
+    )
+    fallbacks = [result.fallback for result in extracted(patient, model)]
+    asked = fallbacks.count("the model did not answer")
+    assert fallbacks == ["the model did not answer"] * asked + ["the model did not answer before"] * (12 - asked)
+    assert asked < 12
     assert {result.method for result in extracted(wanted, stub_model(second_sentence))} == {"select"}
 
 
-def test_a_short_outage_costs_those_videos_alone(stub_model):
-    results = extracted(settings("select"), stub_model(failing(ModelUnavailableError("gone"), until=4)))
-    assert [result.method for result in results] == ["greedy"] * 4 + ["select"] * 8
+def test_a_short_outage_costs_nothing(stub_model, caplog):
+    model = stub_model(failing(ModelUnavailableError("gone"), until=2))
+    with caplog.at_level(logging.INFO, "mmsearch"):
+        results = extracted(settings("select", give_up_after_s=3.0), model)
+    assert {result.method for result in results} == {"select"}
+    assert "gone; waiting for the model, up to 3 s" in caplog.text
+    assert "the model answers again" in caplog.text
+
+
+def test_a_video_that_the_model_cannot_bear_costs_itself_alone(stub_model):
+    def mostly(prompt):
+        if "panda 3" in prompt.user:
+            raise ModelUnavailableError("HTTP 500")
+        return second_sentence(prompt)
+
+    results = extracted(settings("select", give_up_after_s=3.0), stub_model(mostly))
+    assert [result.doc_id for result in results if result.method == "greedy"] == ["v3"]
 
 
 def test_a_run_can_be_told_to_stop_where_the_model_does_not_answer(stub_model):

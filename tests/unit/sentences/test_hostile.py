@@ -147,7 +147,7 @@ LIARS = {
 
 
 def extractor_of(method, model):
-    tree = {"max_chars": 60, "max_sentence_chars": 60, "segmenter": "bigrams", "method": method}
+    tree = {"max_chars": 60, "max_sentence_chars": 60, "segmenter": "bigrams", "method": method, "give_up_after_s": 0}
     wanted = SentenceSettings.model_validate(tree | ({"model": MODEL} if model else {}))
     corpus = [
         "\n".join(CLEAN),

@@ -13,7 +13,7 @@ from mmsearch.sentences.settings import SentenceSettings
 
 SMALL = {"max_chars": 80, "max_sentence_chars": 60, "segmenter": "bigrams"}
 LIKELY = SentenceSettings.model_validate(
-    SMALL | {"method": "likelihood", "model": {"type": "gguf", "path": "absent.gguf"}}
+    SMALL | {"method": "likelihood", "model": {"type": "gguf", "path": "absent.gguf"}, "give_up_after_s": 0}
 )
 
 

@@ -11,7 +11,13 @@ import pytest
 from pydantic import ValidationError
 
 from mmsearch.errors import ConfigError
-from mmsearch.sentences.models import ModelRefusedError, ModelUnavailableError, Prompt, ServerModelSettings
+from mmsearch.sentences.models import (
+    ModelRefusedError,
+    ModelUnavailableError,
+    Prompt,
+    PromptTooLongError,
+    ServerModelSettings,
+)
 from mmsearch.sentences.models.retry import TryAgainError, with_retries
 
 PROMPT = Prompt("instructions", "data")
@@ -173,9 +179,77 @@ def test_an_answer_of_another_form_is_refused(server, model, content):
 
 
 def test_usage_may_be_absent_or_nonsense(server, model):
-    for usage in (None, {}, {"prompt_tokens": -3, "completion_tokens": "many"}, {"prompt_tokens": True}):
+    for usage in (None, {}, [1], "7", {"prompt_tokens": -3, "completion_tokens": "many"}, {"prompt_tokens": True}):
         server.rule = lambda path, body, count, usage=usage: (200, {}, GOOD | {"usage": usage})
         assert model().complete(PROMPT, max_tokens=9).prompt_tokens == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [
+            {"type": "reasoning", "text": "hm"},
+            {"type": "text", "text": '{"sentences"'},
+            {"type": "text", "text": ": [1]}"},
+        ]
+    ],
+)
+def test_a_text_may_come_in_parts(server, model, content):
+    server.rule = lambda path, body, count: (200, {}, GOOD | {"choices": [{"message": {"content": content}}]})
+    assert model().complete(PROMPT, max_tokens=9).text == '{"sentences": [1]}'
+
+
+@pytest.mark.parametrize("content", [7, {"text": "a"}, [{"type": "text", "text": None}]])
+def test_a_text_that_is_none_is_refused(server, model, content):
+    server.rule = lambda path, body, count: (200, {}, GOOD | {"choices": [{"message": {"content": content}}]})
+    with pytest.raises(ModelRefusedError, match="no text"):
+        model().complete(PROMPT, max_tokens=9)
+
+
+def test_what_a_server_says_of_a_refusal_is_told_cut_harmless_and_without_the_key(server, model, monkeypatch):
+    monkeypatch.setenv("TINY_KEY", "secret-key")
+    said = "no 'response_format' for secret-key\n\x1b[31m" + "x" * 5000
+    server.rule = lambda path, body, count: (400, {}, {"error": {"message": said}})
+    with pytest.raises(ModelRefusedError) as caught:
+        model(api_key_variable="TINY_KEY").complete(PROMPT, max_tokens=9)
+    assert "HTTP 400; the server says: no 'response_format' for (the key) (31mxxx" in str(caught.value)
+    assert len(str(caught.value)) < 500
+    server.rule = lambda path, body, count: (400, {}, b"<html>bad")
+    with pytest.raises(ModelRefusedError, match="says: ‹html›bad"):
+        model().complete(PROMPT, max_tokens=9)
+
+
+@pytest.mark.parametrize("said", ["This model's maximum context length is 4096 tokens", "the prompt is too long"])
+def test_a_prompt_that_is_too_long_is_told_apart(server, model, said):
+    server.rule = lambda path, body, count: (400, {}, {"error": {"message": said}})
+    with pytest.raises(PromptTooLongError):
+        model().complete(PROMPT, max_tokens=9)
+
+
+def test_further_fields_are_sent_and_are_part_of_the_name(server, model):
+    plain, extra = model(), model(extra_body={"chat_template_kwargs": {"enable_thinking": False}})
+    extra.complete(PROMPT, max_tokens=9)
+    assert server.requests[0][1]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert plain.name != extra.name
+    assert plain.settings.base_url in plain.name
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"extra_body": {"messages": []}},
+        {"extra_body": {"a": float("nan")}},
+        {"extra_body": {"a": "x" * 20_000}},
+        {"timeout_s": float("inf")},
+        {"timeout_s": float("nan")},
+        {"timeout_s": 1e9},
+        {"pause_s": float("inf")},
+        {"max_tries": 10**6},
+    ],
+)
+def test_endless_and_contradicting_settings_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        ServerModelSettings(base_url="http://127.0.0.1/v1", model="tiny", **wrong)
 
 
 def test_an_endless_answer_is_cut_off_also_when_it_is_packed(server, model):
@@ -191,6 +265,48 @@ def test_an_answer_that_drips_is_cut_off_in_time(server, model):
     with pytest.raises(ModelUnavailableError, match="no whole answer within"):
         model(timeout_s=0.3, max_tries=2).complete(PROMPT, max_tokens=9)
     assert time.monotonic() - began < 5
+
+
+def test_headers_that_drip_are_cut_off_in_time(server, model):
+    def rule(path, body, count):
+        time.sleep(0.6)
+        return 200, {}, GOOD
+
+    server.rule = rule
+    began = time.monotonic()
+    with pytest.raises(ModelUnavailableError, match=r"no whole answer within 0\.2 s"):
+        model(timeout_s=0.2, max_tries=1).complete(PROMPT, max_tokens=9)
+    assert time.monotonic() - began < 0.5
+
+
+def test_a_model_that_is_closed_lets_nobody_wait(server, model):
+    asked, release = threading.Event(), threading.Event()
+
+    def hanging(path, body, count):
+        asked.set()
+        release.wait(10)
+        return 200, {}, GOOD
+
+    server.rule = hanging
+    one, found = model(max_tries=9, pause_s=60), []
+
+    def work():
+        try:
+            one.complete(PROMPT, max_tokens=9)
+        except ModelUnavailableError as error:
+            found.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert asked.wait(5)
+    began = time.monotonic()
+    one.close()
+    thread.join()
+    assert time.monotonic() - began < 1
+    release.set()
+    assert "closed here" in found[0]
+    with pytest.raises(ModelUnavailableError, match="closed here"):
+        one.complete(PROMPT, max_tokens=9)
 
 
 def test_requests_in_flight_are_bounded(server, model):
