@@ -6,6 +6,7 @@ Two versions of the same video are compared with each other, never all videos wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ NUM_CONTENTS = 8
 
 _HEX = np.full(256, 255, np.uint8)
 _HEX[[ord(digit) for digit in "0123456789abcdef"]] = np.arange(16, dtype=np.uint8)
+_PLAIN = re.compile(rb"[0-9a-f]{16}.{16}", re.DOTALL)
 _COLUMNS = {modality: f"hash_{modality.value}" for modality in Modality}
 _SPEECH = list(Modality).index(Modality.ASR)
 
@@ -64,7 +66,7 @@ def read_contents(shard: Path, sentences: Path | None) -> tuple[list[str], UInt6
         raise IntegrityError(f"{sentences}: holds sentences of other videos; run `mmsearch prepare` again")
     texts = table.column("key_sentences").to_pylist()
     chosen = [place for place, text in enumerate(texts) if text is not None]
-    contents[chosen, _SPEECH] = [_number(hash_of(texts[place])) for place in chosen]
+    contents[chosen, _SPEECH] = _of_array(pa.array([hash_of(texts[place]) for place in chosen], pa.string()))
     return doc_ids, contents
 
 
@@ -103,5 +105,5 @@ def _slowly(hashes: Iterable[str | None]) -> UInt64:
 def _number(value: str | None) -> int:
     if value is None:
         return 0
-    plain = len(value) == 32 and all(_HEX[min(ord(digit), 255)] != 255 for digit in value[:16])
+    plain = _PLAIN.fullmatch(value.encode())
     return max(int(value[:16], 16) if plain else xxhash.xxh3_64_intdigest(value.encode()), 1)
