@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from types import ModuleType
 from typing import Any
 
@@ -16,10 +18,20 @@ from serving.executors.machine import num_cpus
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # an actor without GPUs leaves CUDA_VISIBLE_DEVICES alone; no warning
+    "RAY_prestart_worker_first_driver": "0",  # idle processes that nobody will use: each actor has its own
+    "RAY_DEDUP_LOGS": "0",  # would hold messages back until the process ends
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",  # there is one of the refresh
 }
 #: Named after other systems, it means everywhere: this machine is the cluster, listening on loopback only.
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+#: What is told of every run that goes well is not told.
+_LOG_LEVELS = {
+    "ray": logging.WARNING,
+    "ray.data": logging.WARNING,
+    "ray.data._internal.execution.streaming_executor": logging.WARNING,
+    "ray.data._internal.progress": logging.ERROR,  # that there are no progress bars
+    "ray._private.authentication.authentication_token_setup": logging.ERROR,  # that only we can use our cluster
+}
 
 
 @contextmanager
@@ -37,21 +49,30 @@ def cluster(address: str | None, num_gpus: float) -> Iterator[Any]:
     """
     for name, value in (_ENVIRONMENT | (_LOOPBACK_ONLY if address is None else {})).items():
         os.environ.setdefault(name, value)  # before the import: Ray reads some of them then
-    ray = require("ray", extra="ray")
-    require("ray.data", extra="ray")
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    ray = _import()
     if ray.is_initialized():
         yield ray
         return
-    try:
-        _connect(ray, address, num_gpus)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"executor.address: Ray at {address or 'this machine'} cannot be used: {error}") from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    with redirect_stdout(sys.stderr):  # where Ray tells what becomes of its workers; results stand alone in stdout
+        try:
+            _connect(ray, address, num_gpus)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            where = address or "this machine"
+            raise ConfigError(f"executor.address: Ray at {where} cannot be used: {error}") from error
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def _import() -> Any:
+    for name, level in _LOG_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the context warns of its own fields
+        ray = require("ray", extra="ray")
+        require("ray.data", extra="ray").DataContext.get_current()
+    return ray
 
 
 def _connect(ray: Any, address: str | None, num_gpus: float) -> None:

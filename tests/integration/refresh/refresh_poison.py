@@ -81,5 +81,5 @@ def main(folder, executor, poison):
     settings = json.loads(executor)
     num_videos, size, pause_s = settings.pop("num_videos"), settings.pop("size"), settings.pop("pause_s")
     built = TypeAdapter(ExecutorSettings).validate_python(settings).build()
-    for done in built.run(cut(num_videos, size), new_job(Path(folder), json.loads(poison), pause_s)):
-        print(done.key, flush=True)
+    done = [done.key for done in built.run(cut(num_videos, size), new_job(Path(folder), json.loads(poison), pause_s))]
+    print(*sorted(done))
