@@ -32,7 +32,8 @@ class OldIndex:
         dim: of the model's vectors.
 
     Raises:
-        ConfigError: the index has none of the spaces, or not all that are asked for, or vectors of another dimension.
+        ConfigError: the index has none of the spaces, or not all that are asked for, or vectors of another dimension;
+            or of two models.
         DataError: there is no such generation.
         CorruptIndexError: a file of it is damaged: all are read, for a wrong target would teach in silence.
     """
@@ -40,6 +41,8 @@ class OldIndex:
     def __init__(self, settings: CompatibleSettings, spaces: Sequence[str], dim: int) -> None:
         self.settings = settings
         self._index = _open(settings)
+        if len(self._index.versions) > 1:
+            raise ConfigError(f"{self}: holds vectors of two models; give compatible.generation: {self._index.base}")
         self._index.verify()
         told = {space.name: space for space in read_query_tower(self._index.query_tower).spaces}
         held = {space.name for space in self._index.spaces}

@@ -42,12 +42,12 @@ def parts(tiny_model, tiny_corpus):
     return corpus, InputMaker(model.settings, tokenizer), model.eval()
 
 
-def publish(folder, doc_ids, *, dim=DIM):
+def publish(folder, doc_ids, *, dim=DIM, model="old", base=None):
     """Publish an index of one code in `cover` and three in `content`; of its query tower only what it says."""
-    spaces = (Space("cover", dim, "old-cover"), Space("content", dim, "old-content", 3))
+    spaces = (Space("cover", dim, f"{model}-cover"), Space("content", dim, f"{model}-content", 3))
     told = [{"name": s.name, "dim": s.dim, "fingerprint": s.fingerprint, "output": s.name} for s in spaces]
     told[1] |= {"num_codes": 3, "selection": "weighted", "sharpness": SHARPNESS}
-    tower = folder.with_name(f"{folder.name}-tower")
+    tower = folder.with_name(f"{folder.name}-{model}-tower")
     tower.mkdir()
     (tower / "query_tower.json").write_text(json.dumps({"format_version": 2, "max_length": 8, "spaces": told}))
     random = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def publish(folder, doc_ids, *, dim=DIM):
         codes /= np.linalg.norm(codes, axis=-1, keepdims=True)
         there = np.array([doc_id != EMPTY or space.name == "cover" for doc_id in doc_ids])
         embedded[space.name] = Embedded(codes.reshape(len(doc_ids), -1), there)
-    with GenerationWriter(folder, spaces, dtype="float32") as writer:
+    with GenerationWriter(folder, spaces, dtype="float32", base=base) as writer:
         writer.add(doc_ids, embedded)
         writer.publish(query_tower=tower, source={})
     return folder
@@ -251,10 +251,16 @@ def test_what_does_not_fit_is_refused(parts, old_dir, tmp_path):
         ContrastiveSettings.model_validate(
             {"teacher_weight": 0, "student_weight": 0, "compatible": {"index": str(old_dir)}}
         )
-    vectors = next((narrow / "generations").glob("g*/vectors.cover.npy"))
+    base = ForwardIndex.open(narrow).generation
+    publish(narrow, ["d02"], model="new", base=base)
+    with pytest.raises(ConfigError, match=rf"holds vectors of two models; give compatible\.generation: {base}"):
+        OldIndex(CompatibleSettings(index=narrow), ["cover"], DIM)
+    one = OldIndex(CompatibleSettings(index=narrow, generation=base), ["cover"], 8)
+    assert one.of(["d02", "d03"], []).codes["cover"].present.tolist() == [True, False]
+    vectors = next((narrow / "generations").glob(f"{base}/vectors.cover.npy"))
     vectors.chmod(0o644)
     data = bytearray(vectors.read_bytes())
     data[-1] ^= 1
     vectors.write_bytes(bytes(data))
     with pytest.raises(CorruptIndexError, match=r"vectors\.cover\.npy"):
-        OldIndex(CompatibleSettings(index=narrow), ["cover"], 8)
+        OldIndex(CompatibleSettings(index=narrow, generation=base), ["cover"], 8)
