@@ -118,6 +118,34 @@ def test_over_a_base_what_changed_counts_at_once(index_dir, tower, embed):
     assert build_ann(index_dir, settings("flat"))[0].generation == base.generation
 
 
+def test_while_an_upgrade_is_under_way_each_model_has_its_query_vector(index_dir, tower, embed):
+    build_ann(index_dir, settings("flat"))
+    base = ForwardIndex.open(index_dir)
+    told = json.loads((tower / "query_tower.json").read_text())
+    for space in told["spaces"]:
+        space["fingerprint"] += "-new"
+    (tower / "query_tower.json").write_text(json.dumps(told))
+    newer = [Space(space.name, space.dim, space.fingerprint + "-new") for space in base.spaces]
+    with GenerationWriter(index_dir, newer, base=base.generation) as writer:
+        writer.add(IDS[:300], embed(300, seed=4))
+        writer.publish(query_tower=tower, source={})
+    index = ForwardIndex.open(index_dir)
+    vectors = [random_query(8, seed) for seed in (1, 2)]
+    scores = {}  # of every document by the vector of its own model
+    for query, version in zip(vectors, index.versions, strict=True):
+        for rows, found in index.blocks("content", version.rows):
+            scores |= {index.doc_ids[row]: vector @ query for row, vector in zip(rows.tolist(), found, strict=True)}
+    expected = sorted(scores, key=lambda doc_id: -scores[doc_id])[:40]
+    for search in (ExactSearch(index), ApproximateSearch(index, index_dir, "flat")):
+        ids, values = search.search("content", vectors, 40)
+        np.testing.assert_allclose(values, [scores[doc_id] for doc_id in expected], atol=1e-6)
+        assert set(ids) == set(expected)
+        newest, _ = search.search("content", [None, vectors[1]], 500)
+        assert set(newest) == set(IDS[:300]) & set(scores)
+        with pytest.raises(DataError, match="vectors of 2 models, and 1 query vectors"):
+            search.search("content", vectors[0], 5)
+
+
 def test_nothing_is_found_for_a_query_of_zeros_and_nothing_twice(index_dir):
     build_ann(index_dir, settings("flat"))
     search = ApproximateSearch(ForwardIndex.open(index_dir), index_dir, "flat")

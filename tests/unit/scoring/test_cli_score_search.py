@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from mmsearch.cli import score, search
 from mmsearch.errors import DataError
+from mmsearch.index.ann_build import build_ann
+from mmsearch.index.ann_settings import AnnSettings
 from mmsearch.scoring import FeatureScorer
 
 app = typer.Typer()
@@ -75,6 +77,14 @@ def test_search_finds_what_scores_highest(index_dir):
     best = sorted((i for i in range(30) if not missing[i]), key=lambda i: -values[i])[:5]
     assert [doc["doc_id"] for doc in out["docs"]] == [f"v{i}" for i in best]
     assert out["docs"][0]["features"]["content"] == pytest.approx(float(values[best[0]]), abs=1e-6)
+
+
+def test_search_by_a_faiss_index_finds_the_same(index_dir):
+    arguments = ["search", "red panda", "--index", str(index_dir), "-k", "5", "--format", "json"]
+    with pytest.raises(DataError, match=r"no hnsw index of space 'content' was built .*: mmsearch index ann"):
+        call(*arguments, "--ann", "hnsw")
+    build_ann(index_dir, AnnSettings(num_queries=5))
+    assert json.loads(call(*arguments, "--ann", "hnsw")) == json.loads(call(*arguments))
 
 
 def test_search_shows_titles_as_they_are(index_dir, tmp_path):
