@@ -3,9 +3,9 @@
     python tests/benchmark/lookup.py [--num-docs 1000000] [--rounds 300]
 
 Every round asks the stores, in turn, for the same 1,000 random ids of 256 half floats each, warm, and compares what
-they gave with each other. What is timed: from the list of ids to the [1000, 256] float16 array, in wall time and in CPU
-time of this process, which is firmer on a busy machine (what the Redis server takes is not in it). `scored` is the forward
-index as scoring reads it: as float32, with what is missing. The last line is one JSON object.
+they gave with each other. What is timed: from the list of ids to the [1000, 256] float16 array, in wall time and in
+CPU time of this process, which is firmer on a busy machine (what the Redis server takes is not in it). `scored` is the
+forward index as scoring reads it: as float32, with what is missing. The last line is one JSON object.
 
 Stores whose library or server is absent are left out, and that is said: `lmdb`, `redis` with a `redis-server` on the
 path (it is started on a local socket, without persistence), `lance` (package `pylance`). A million documents take about
