@@ -34,6 +34,14 @@ def fsync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are not there, so that their names survive a power loss."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        fsync_folder(path.parent)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, fsync it and rename it over `path`.
@@ -41,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary name is unique (`.NAME.<hex>.tmp`), so a crash leaves at most a stray hidden file, which never
     blocks the next writer. On an exception the temporary file is removed and `path` is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield beside

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ class ArrayWriter:
 
     def abandon(self) -> None:
         """Let go of the file; what is in it does not matter any more."""
-        self._file.close()
+        with suppress(OSError):  # a disk that is full refuses what is still in the buffer
+            self._file.close()
 
     def close(self) -> StoredFile:
         """Finish the header, bring everything to the disk, read it back and give its size and checksum.

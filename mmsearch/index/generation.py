@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +14,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from mmsearch.errors import DataError, IntegrityError
-from mmsearch.files import fsync_folder
+from mmsearch.files import fsync_folder, make_folder
 from mmsearch.index import overlay, vectors
 from mmsearch.index.contents import ContentsWriter, UInt64
 from mmsearch.index.ids import IdWriter
@@ -32,6 +31,7 @@ from mmsearch.index.lock import WriteLock
 from mmsearch.index.manifest import Dtype, Manifest, StoredFile, StoredSpace, manifest_hash
 from mmsearch.index.overlay import OverlayWriter
 from mmsearch.index.query_tower import check_tower_spaces, read_query_tower
+from mmsearch.index.refusal import explaining
 from mmsearch.index.seal import copy_files, write_file
 from mmsearch.index.stored import Stored
 from mmsearch.index.sweep import check_keep, next_number, sweep_old, sweep_traces
@@ -74,11 +74,11 @@ class GenerationWriter:
         self, index_dir: Path | str, spaces: Sequence[Space], *, dtype: Dtype | None = None, base: str | None = None
     ) -> None:
         self._index_dir = Path(index_dir)
-        with self._explaining():
-            generations_of(self._index_dir).mkdir(parents=True, exist_ok=True)
+        with explaining(self._index_dir):
+            make_folder(generations_of(self._index_dir))
             self._lock = WriteLock(self._index_dir)
         try:
-            with self._explaining():
+            with explaining(self._index_dir):
                 self._start(spaces, dtype, base)
         except BaseException:
             self._lock.release()
@@ -133,7 +133,7 @@ class GenerationWriter:
         for space in self._spaces:
             vectors.check(space, doc_ids, embedded[space.name])
         self._contents.check(len(doc_ids), contents)
-        with self._explaining():
+        with explaining(self._index_dir):
             self._ids.add(doc_ids)
             self._contents.add(len(doc_ids), contents)
             for name, writer in self._writers.items():
@@ -152,7 +152,7 @@ class GenerationWriter:
             raise DataError(
                 f"{self._index_dir}: only an overlay deletes; what is not added to a generation is not in it"
             )
-        with self._explaining():
+        with explaining(self._index_dir):
             self._ids.add(doc_ids)
             self._contents.skip(len(doc_ids))
             for writer in self._writers.values():
@@ -183,7 +183,7 @@ class GenerationWriter:
         check_keep(keep)
         self._check_tower(query_tower)
         try:
-            with self._explaining():
+            with explaining(self._index_dir):
                 name = self._seal(query_tower, source)
                 self._swap(name, keep)
         finally:
@@ -244,11 +244,13 @@ class GenerationWriter:
         if not self._open:
             return
         self._open = False
-        for part in self._parts():
-            part.abandon()
-        self._overlay = None  # lets go of the base
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._lock.release()
+        try:
+            for part in self._parts():
+                part.abandon()
+            self._overlay = None  # lets go of the base
+            shutil.rmtree(self._folder, ignore_errors=True)
+        finally:
+            self._lock.release()
 
     def _parts(self) -> list[_Part]:
         over = [] if self._overlay is None else [self._overlay]
@@ -257,16 +259,6 @@ class GenerationWriter:
     def _check_open(self) -> None:
         if not self._open:
             raise DataError(f"{self._index_dir}: this writer has published or was closed; open another one")
-
-    @contextmanager
-    def _explaining(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise DataError(
-                f"{self._index_dir}: writing failed: {error.strerror or error} ({error.filename or 'no file named'}); "
-                "a generation that was served before is untouched: make room or mend the disk, and publish again"
-            ) from error
 
 
 def _to_stored(spaces: Sequence[Space], dtype: Dtype) -> tuple[StoredSpace, ...]:

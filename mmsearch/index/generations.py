@@ -12,6 +12,7 @@ from mmsearch.index.layout import MANIFEST, UNSERVED, generations_of, read_curre
 from mmsearch.index.lease import is_held
 from mmsearch.index.lock import WriteLock
 from mmsearch.index.manifest import Manifest, read_manifest
+from mmsearch.index.refusal import explaining
 from mmsearch.index.sweep import check_keep, names_of, number_of, sweep_old, sweep_traces
 
 log = logging.getLogger(__name__)
@@ -89,13 +90,13 @@ def serve(index_dir: Path | str, generation: str) -> None:
     It is read whole and compared with its checksums first. Readers see it when they open the index anew.
 
     Raises:
-        DataError: there is no such generation, or a writer is at work here.
+        DataError: there is no such generation, a writer is at work here, or the disk refuses.
         CorruptIndexError: it is damaged; what is served stays.
     """
     index_dir = Path(index_dir)
     if not generations_of(index_dir).is_dir():
         raise DataError(f"{index_dir}: no index here; publish one first")
-    with WriteLock(index_dir):
+    with explaining(index_dir), WriteLock(index_dir):
         folder = generations_of(index_dir) / generation
         if (folder / UNSERVED).exists() and generation != _current_or_none(index_dir):
             raise DataError(f"{index_dir}: {generation} was never served: its publisher died; choose another one")
@@ -121,12 +122,12 @@ def collect(index_dir: Path | str, keep: int = 2) -> list[str]:
         The names of those removed.
 
     Raises:
-        DataError: `keep` is below 1, nothing is here, or a writer is at work.
+        DataError: `keep` is below 1, nothing is here, a writer is at work, or the disk refuses.
     """
     check_keep(keep)
     index_dir = Path(index_dir)
     if not generations_of(index_dir).is_dir():
         raise DataError(f"{index_dir}: no index here; publish one first")
-    with WriteLock(index_dir):
+    with explaining(index_dir), WriteLock(index_dir):
         sweep_traces(index_dir)
         return sweep_old(index_dir, keep)

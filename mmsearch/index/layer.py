@@ -107,19 +107,22 @@ class Layer:
             CorruptIndexError: naming every file that is not what was published.
         """
         read_manifest(self.folder, self.name)
-        bad = [name for name in (self.manifest.files if names is None else names) if not self._holds(name)]
-        if bad:
-            raise CorruptIndexError(f"{self.folder}: damaged: {', '.join(sorted(bad))}; publish again")
+        found = {name: self._fault(name) for name in sorted(self.manifest.files if names is None else names)}
+        if bad := [f"{name}{fault}" for name, fault in found.items() if fault is not None]:
+            raise CorruptIndexError(f"{self.folder}: damaged: {', '.join(bad)}; publish again")
 
     def verify_query_tower(self) -> None:
         """Read the files of its own query tower and compare their checksums; raises as `verify`."""
         self.verify([name for name in self.manifest.files if name.startswith(f"{QUERY_TOWER}/")])
 
-    def _holds(self, name: str) -> bool:
+    def _fault(self, name: str) -> str | None:
+        """Give None where a file is what was published; else what to say after its name."""
         try:
-            return hash_file(self.folder / name) == self.manifest.files[name].xxh3
-        except (OSError, KeyError):
-            return False
+            return None if hash_file(self.folder / name) == self.manifest.files[name].xxh3 else ""
+        except KeyError:
+            return " (is not in the manifest)"
+        except OSError as error:
+            return f" (cannot be read: {error.strerror})"
 
     def warm(self) -> None:
         """Read what look-ups need, in order."""

@@ -63,7 +63,7 @@ def read_current(index_dir: Path) -> str:
     """Give the name of the generation that is served.
 
     Raises:
-        DataError: nothing was published here yet.
+        DataError: nothing was published here yet, or the system refuses to read.
         CorruptIndexError: CURRENT does not hold the name of a generation.
     """
     path = index_dir / "CURRENT"
@@ -72,6 +72,8 @@ def read_current(index_dir: Path) -> str:
             line = file.read(64)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{index_dir}: no index here (there is no file CURRENT); publish one first") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; mend that and try again") from error
     name = line.decode("ascii", "replace")
     if not name.endswith("\n") or split_name(name[:-1]) is None:
         raise CorruptIndexError(f"{path}: holds {line!r} instead of the name of a generation; publish again")
