@@ -20,10 +20,11 @@ log = logging.getLogger(__name__)
 class Lease:
     """A shared flock on a generation's manifest, held until the object goes; the kernel lets go at SIGKILL.
 
-    Where the file system knows no locks, there is no hold, and the log tells.
+    Whoever removes a generation renames it first, alone with it (`sole_holder`): so what is still there under its name
+    once it is held, stays there. Where the file system knows no locks, there is no hold, and the log tells.
 
     Raises:
-        CorruptIndexError: there is no such generation, or it was removed while we came.
+        CorruptIndexError: there is no such generation.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,15 +38,6 @@ class Lease:
             fcntl.flock(descriptor, fcntl.LOCK_SH)  # whoever holds it alone does so for a rename, no longer
         except OSError as error:
             log.warning("%s: cannot be held against removal: %s", path, error.strerror)
-        if not _is_at(descriptor, path):
-            raise CorruptIndexError(f"{path}: was removed while it was opened; publish again")
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except OSError:
-        return False
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import pytest
 
 from mmsearch.errors import CorruptIndexError, DataError
 from mmsearch.index import ForwardIndex, GenerationWriter, collect, list_generations, serve
-from mmsearch.index.lease import is_held
+from mmsearch.index.layout import write_current
+from mmsearch.index.lease import Lease, is_held
 
 
 def there(tmp_path: Path) -> list[str]:
@@ -110,6 +113,49 @@ def test_what_a_reader_holds_stays_until_it_lets_go(publish, lay, tmp_path):
     assert collect(tmp_path / "index", 2) == []
     del reader
     assert collect(tmp_path / "index", 2) == [top, bases[0]]
+
+
+def test_the_base_of_an_overlay_that_is_held_stays(publish, lay, tmp_path):
+    """Between the two moments in which a reader takes hold of them."""
+    base = publish(seed=0)
+    top = lay(base, ["f"])
+    lease = Lease(tmp_path / "index" / "generations" / top)
+    for seed in range(3):
+        lay(publish(seed=seed), ["g"])
+    assert {base, top} <= set(there(tmp_path))
+    del lease
+    collect(tmp_path / "index", 1)
+    assert not {base, top} & set(there(tmp_path))
+
+
+def test_a_generation_that_goes_between_finding_and_holding_it_is_not_read(publish, tmp_path, monkeypatch):
+    old, new = publish(seed=1), publish(seed=2)
+    index_dir, flock = tmp_path / "index", fcntl.flock
+    serve(index_dir, old)
+
+    def too_late(descriptor, how):
+        if how == fcntl.LOCK_SH and (index_dir / "generations" / old).exists():
+            write_current(index_dir, new)
+            (index_dir / "generations" / old).rename(index_dir / "generations" / ".0123.removing")
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    assert ForwardIndex.open(index_dir).generation == new
+
+
+def test_where_there_are_no_locks_readers_read_and_nothing_goes(publish, tmp_path, monkeypatch, caplog):
+    names = [publish(seed=seed, keep=9) for seed in range(3)]
+    flock = fcntl.flock
+
+    def none(descriptor, how):
+        if how == fcntl.LOCK_SH or os.readlink(f"/proc/self/fd/{descriptor}").endswith("manifest.json"):
+            raise OSError(errno.ENOLCK, "No locks available")
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    assert ForwardIndex.open(tmp_path / "index").generation == names[2]
+    assert "cannot be held against removal: No locks available" in caplog.text
+    assert collect(tmp_path / "index", 1) == []
 
 
 def test_a_writer_holds_the_base_of_its_overlay(publish, tmp_path, spaces):
