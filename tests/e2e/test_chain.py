@@ -135,5 +135,6 @@ def test_the_readme_shows_the_commands_that_make_demo_runs():
     block = re.search(r"<!-- demo:commands -->\n```console\n(.*?)```", readme, re.S)
     assert block is not None
     recipe = (CHECKOUT / "Makefile").read_text(encoding="utf-8").replace("$(BIN)/", "").replace("$(RUN)", "runs/demo")
+    recipe = recipe.replace("$(CORPUS)", "configs/prepare/demo.yaml")  # where no language model was brought
     for line in block.group(1).strip().splitlines():
         assert line.removeprefix("$ ") in recipe, line

@@ -129,6 +129,7 @@ def killed(config, tmp_path_factory):
     return folder
 
 
+@pytest.mark.nightly
 def test_killed_in_both_stages_it_ends_with_the_same_bytes(config, undisturbed, killed, lines_of, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(killed, folder)

@@ -115,6 +115,7 @@ def killed(tree, folder, steps):
     assert process.returncode == -signal.SIGKILL, "it was over before it could be killed"
 
 
+@pytest.mark.nightly
 def test_killed_in_its_midst_it_ends_with_the_same_bytes(tree_of, run, tmp_path, lines_of):
     tree = tree_of(tmp_path / "run", [TOWERS, CLICKS, GRADES], keep="last")
     killed(tree, tmp_path / "run", 5)
@@ -136,12 +137,10 @@ def launched(tree, folder, count):
     return folder
 
 
-ENGINES = [
-    {"type": "plain"},
-    pytest.param({"type": "deepspeed", "zero_stage": 3}, marks=[pytest.mark.deepspeed, pytest.mark.nightly]),
-]
+ENGINES = [{"type": "plain"}, pytest.param({"type": "deepspeed", "zero_stage": 3}, marks=pytest.mark.deepspeed)]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: f"{engine['type']}{engine.get('zero_stage', '')}")
 def test_two_processes_learn_from_grades_as_one_does(tree_of, tmp_path, lines_of, engine):
     if engine["type"] == "deepspeed" and importlib.util.find_spec("deepspeed") is None:

@@ -123,6 +123,7 @@ def test_two_processes_learn_what_one_learns(alone, two, lines_of):
     assert (two / "lineage.json").stat().st_size == (alone / "lineage.json").stat().st_size
 
 
+@pytest.mark.nightly
 def test_killed_they_go_on_to_the_same_bytes_and_one_alone_to_the_same_figures(config, alone, two, tmp_path, lines_of):
     folder, copy = tmp_path / "two", tmp_path / "one"
     assert killed_at(launch(config, folder), folder, 2) < 11

@@ -71,6 +71,7 @@ def start(arguments):
     return subprocess.Popen(arguments, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+@pytest.mark.nightly
 def test_a_killed_run_goes_on_to_the_same_bytes(llm, tmp_path, caplog, capsys):
     killed, through = tmp_path / "killed", tmp_path / "through"
     process = start(command(llm, tmp_path, killed))
