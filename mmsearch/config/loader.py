@@ -57,7 +57,7 @@ def load_settings(schema: type[S], path: Path | str | None = None, overrides: Se
     if path is not None:
         tree, places = _read(Path(path), depth=0)
     for override in sorted(overrides, key=_names_no_type):
-        _override(tree, places, override)
+        _override(schema, tree, places, override)
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
@@ -126,7 +126,7 @@ def _names_no_type(override: str) -> bool:
     return not override.partition("=")[0].endswith(".type")
 
 
-def _override(tree: dict[str, Any], places: Places, text: str) -> None:
+def _override(schema: type[BaseModel], tree: dict[str, Any], places: Places, text: str) -> None:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ConfigError(f"{text}: an override is written dotted.key=value")
@@ -138,7 +138,7 @@ def _override(tree: dict[str, Any], places: Places, text: str) -> None:
         elif isinstance(at, list) and isinstance(key, int) and key < len(at):
             at = at[key]
         else:
-            raise ConfigError(f"{text}: there is no setting at '{name}'")
+            raise ConfigError(f"{text}: {_no_room(schema, keys[: keys.index(key)], at, name)}")
     try:
         parsed = yaml.load(value, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
@@ -148,8 +148,22 @@ def _override(tree: dict[str, Any], places: Places, text: str) -> None:
     try:
         at[keys[-1]] = parsed
     except (TypeError, IndexError) as error:
-        raise ConfigError(f"{text}: there is no setting at '{name}'") from error
+        raise ConfigError(f"{text}: {_no_room(schema, keys[:-1], at, name)}") from error
     places[tuple(keys)] = "command line"
+
+
+def _no_room(schema: type[BaseModel], keys: Sequence[str | int], at: Any, name: str) -> str:
+    """Tell that no setting can stand below a value; where the value is short for a setting there, tell that too."""
+    if not isinstance(at, str):
+        return f"there is no setting at '{name}'"
+    short = [field for c in _classes_at(schema, tuple(keys)) for field in c.model_fields if at in _choices(c, field)]
+    where = _dotted(tuple(keys))
+    hint = f"; write {where}.{short[0]}={at}" if short else ""
+    return f"'{where}' is given as '{at}', so there is no setting at '{name}'{hint}"
+
+
+def _choices(schema: type[BaseModel], name: str) -> tuple[Any, ...]:
+    return tuple(getattr(schema.model_fields[name].annotation, "__args__", ()))
 
 
 def _explain(schema: type[BaseModel], details: ErrorDetails, places: Places, path: Path | str | None) -> str:
@@ -171,6 +185,10 @@ def _explain(schema: type[BaseModel], details: ErrorDetails, places: Places, pat
 
 def _fields_at(schema: type[BaseModel], location: Location) -> set[str]:
     """Give the names of the settings at a place; through unions, of every class that may stand there."""
+    return {name for c in _classes_at(schema, location) for name in c.model_fields}
+
+
+def _classes_at(schema: type[BaseModel], location: Location) -> list[type[BaseModel]]:
     classes: list[type[BaseModel]] = [schema]
     for key in location:
         if isinstance(key, int):
@@ -178,7 +196,7 @@ def _fields_at(schema: type[BaseModel], location: Location) -> set[str]:
         inner = [field.annotation for c in classes if (field := c.model_fields.get(key))]
         tagged = [c for c in classes if c.__name__ == key or _tag(c) == key]
         classes = tagged or [c for annotation in inner for c in _classes_in(annotation)]
-    return {name for c in classes for name in c.model_fields}
+    return classes
 
 
 def _tag(schema: type[BaseModel]) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 MAX_ANSWER_CHARS = 4096
+_THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 
 
 class AnswerError(ValueError):
@@ -33,11 +35,14 @@ def answer_of(numbers: Sequence[int]) -> str:
 def read_answer(text: str, num_sentences: int) -> list[int]:
     """Give the sentence numbers of an answer, in its order, counted from 1.
 
-    The answer is one JSON object `{"sentences": [numbers]}`, which may stand in a Markdown fence, and nothing else.
+    The answer is one JSON object `{"sentences": [numbers]}`, which may stand in a Markdown fence, and nothing else;
+    before it a reasoning model may think aloud, in `<think> … </think>`.
 
     Raises:
         AnswerError: too long, not such an object, no number, one that is out of range or repeated.
     """
+    if thoughts := _THOUGHTS.match(text):
+        text = text[thoughts.end() :]
     if len(text) > MAX_ANSWER_CHARS:
         raise AnswerError("the answer was too long")
     value = _parse(_unfenced(text.strip()))

@@ -14,11 +14,12 @@ from mmsearch.sentences.cache import AnswerCache
 from mmsearch.sentences.diverse import choose_diverse, without_worst
 from mmsearch.sentences.frequencies import DocumentFrequencies
 from mmsearch.sentences.greedy import Ranked, weigh
-from mmsearch.sentences.models.protocol import LanguageModel
+from mmsearch.sentences.models.protocol import LanguageModel, PromptTooLongError
 from mmsearch.sentences.settings import SentenceSettings
 from mmsearch.sentences.shown import shown
 
 _NUMBERING_CHARS = 14
+_HALVINGS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,7 @@ def ask(
     asked. So a changed weight of the greedy choice costs nothing, unless other sentences are shown for it.
     """
     if settings.method == "select":
-        candidates = shown_numbers(title, sentences, frequencies, settings)
-        return _select(model, title, sentences, candidates, settings, cache)
+        return _select_what_fits(model, title, sentences, frequencies, settings, cache)
     if not shown(title or "", 1):
         return Asked("likelihood", (), "likelihood needs a title, and there is none")
     ranked = weigh(title or "", sentences, frequencies, settings.greedy)
@@ -63,6 +63,27 @@ def shown_numbers(
     costs = [min(len(sentence), wanted.max_shown_chars) + _NUMBERING_CHARS for sentence in sentences]
     budget, redundancy = wanted.max_prompt_chars, settings.greedy.redundancy
     return sorted(choose_diverse(ranked.relevance, ranked.vectors, costs, budget, redundancy))
+
+
+def _select_what_fits(
+    model: LanguageModel,
+    title: str | None,
+    sentences: Sequence[str],
+    frequencies: DocumentFrequencies,
+    settings: SentenceSettings,
+    cache: AnswerCache | None,
+) -> Asked:
+    """Ask, and where the prompt is too long for the model, with a half and then a quarter of the characters."""
+    for room in (settings.select.max_prompt_chars >> shift for shift in range(_HALVINGS + 1)):
+        fewer = settings.select.model_copy(update={"max_prompt_chars": room})
+        shorter = settings.model_copy(update={"select": fewer})
+        candidates = shown_numbers(title, sentences, frequencies, shorter)
+        try:
+            return _select(model, title, sentences, candidates, settings, cache)
+        except PromptTooLongError:
+            if room >> 1 < settings.select.max_prompt_chars >> _HALVINGS:
+                raise
+    raise PromptTooLongError("no room was allowed")
 
 
 def _select(

@@ -30,8 +30,8 @@ class AnswerCache:
         path: the file; made where it is absent.
 
     Raises:
-        DataError: it cannot be made or opened.
-        IntegrityError: it is no such file, or is damaged.
+        DataError: it cannot be made or opened, or is a file of something else, which is left as it is.
+        IntegrityError: it is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,6 +39,7 @@ class AnswerCache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+            self._check_ours()
             self._run("PRAGMA journal_mode = WAL")
             self._run("PRAGMA synchronous = NORMAL")  # a power loss may cost the last answers, never the file
             self._run(_TABLE)
@@ -65,6 +66,17 @@ class AnswerCache:
         with self._lock:
             self._database.close()
 
+    def _check_ours(self) -> None:
+        other = f"{self.path}: is a file of something else; give the cache another name (sentences.cache, or cache)"
+        try:
+            tables = {row[0] for row in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{other}: {error}") from error
+        if tables - {"answers"}:
+            raise DataError(f"{other}: it holds other tables")
+
     def _run(self, statement: str, *values: str | None) -> list[tuple[str, str | None]]:
         with self._lock:
             try:
@@ -72,4 +84,5 @@ class AnswerCache:
             except sqlite3.OperationalError:
                 raise
             except sqlite3.DatabaseError as error:
-                raise IntegrityError(f"{self.path}: not a cache, or damaged ({error}); remove the file") from error
+                problem = f"{self.path}: this cache of answers is damaged ({error})"
+                raise IntegrityError(f"{problem}; move it away, and what it held is asked again") from error

@@ -71,9 +71,8 @@ class GradeFile:
     def _checked(self, row: Any) -> tuple[Place, int | None]:
         if not isinstance(row, Mapping) or row.get("sheet") != self._sheet_id:
             raise ValueError("this is no grade of this sheet")
-        wanted, grade = (row.get("doc_id"), row.get("side")), row.get("grade", "none")
-        place = next((known for known in self._places if known == wanted), None)
-        if place is None:
+        doc_id, side, grade = row.get("doc_id"), row.get("side"), row.get("grade", "none")
+        if not isinstance(doc_id, str) or side not in SIDES or (place := (doc_id, side)) not in self._places:
             raise ValueError("there is no such answer in the sheet")
         if grade is not None and (type(grade) is not int or grade not in GRADES):
             raise ValueError("a grade is 0, 1, 2, or null to take it back")

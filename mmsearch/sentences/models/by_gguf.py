@@ -17,7 +17,15 @@ from mmsearch.config import Settings
 from mmsearch.errors import ConfigError
 from mmsearch.extras import require
 from mmsearch.files import hash_file
-from mmsearch.sentences.models.protocol import Completion, Likelihood, ModelRefusedError, Prompt
+from mmsearch.sentences.models.protocol import (
+    TOO_LONG,
+    Completion,
+    Likelihood,
+    ModelRefusedError,
+    Prompt,
+    PromptTooLongError,
+)
+from mmsearch.sentences.shown import shown
 
 _FORCED = 1000.0
 _LIKELIEST, _ALL = 1000, 10_000_000
@@ -29,8 +37,8 @@ class GgufModelSettings(Settings):
     type: Literal["gguf"] = "gguf"
     path: Path
     """The file."""
-    max_tokens: int = Field(2048, ge=64)
-    """Length of the context: prompt and answer together. `select` needs up to `select.max_prompt_chars` for Chinese."""
+    max_tokens: int = Field(8192, ge=64)
+    """Length of the context: prompt and answer together. A prompt that does not fit is asked with fewer sentences."""
     num_threads: int = Field(1, ge=1)
     """Threads of the model."""
 
@@ -51,7 +59,7 @@ class GgufModel:
         self._key = secrets.token_hex(16)
         self._server = _open(settings, self._key)
         self._address = urlsplit(self._server.listening_address).netloc
-        self._lock = threading.Lock()
+        self._lock, self._max_tokens = threading.Lock(), settings.max_tokens
         self._plain = self._tokens("a", special=False)[-1]
         self._partial: set[int] = set()  # tokens that end within a character
 
@@ -63,7 +71,10 @@ class GgufModel:
             form = {"name": "answer", "schema": dict(schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         with self._lock:
-            answer = _checked(self._server.handle_chat_completions(body))
+            try:
+                answer = _checked(self._server.handle_chat_completions(body))
+            except PromptTooLongError as error:
+                raise PromptTooLongError(f"{error}; model.max_tokens is {self._max_tokens}") from error
         usage = answer["usage"]
         text = answer["choices"][0]["message"]["content"] or ""
         return Completion(text, usage["prompt_tokens"], usage["completion_tokens"])
@@ -146,5 +157,6 @@ def _checked(answer: Any) -> Any:
         answer = json.loads(answer)
     if not isinstance(answer, dict) or "choices" not in answer:
         told = answer.get("error", answer) if isinstance(answer, dict) else answer
-        raise ModelRefusedError(f"llama.cpp: {str(told)[:200]}")
+        problem = shown(str(told.get("message", told) if isinstance(told, dict) else told), 200)
+        raise (PromptTooLongError if TOO_LONG.search(problem) else ModelRefusedError)(f"llama.cpp: {problem}")
     return answer

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from mmsearch.errors import ConfigError
 from mmsearch.extras import require
 from mmsearch.sentences.models.connection import Connection, Reply
 from mmsearch.sentences.models.protocol import (
+    TOO_LONG,
     Completion,
     Likelihood,
     ModelRefusedError,
@@ -31,7 +31,6 @@ from mmsearch.sentences.shown import shown
 _WRONG_SETTINGS = {401: "the key is not accepted", 403: "access is denied", 404: "no such model or address"}
 _PASSING = {408, 409, 425, 429}
 _OURS = {"model", "messages", "prompt", "max_tokens", "response_format", "stream", "echo", "logprobs", "n"}
-_TOO_LONG = re.compile(r"context[ _](?:length|size|window)|too long|too many tokens", re.IGNORECASE)
 _SHOWN_CHARS, _LONGEST_EXTRA = 300, 10_000
 
 
@@ -190,7 +189,7 @@ class ServerModel:
         if status in _WRONG_SETTINGS:
             problem = f"{url}: HTTP {status}: {_WRONG_SETTINGS[status]}"
             raise ConfigError(f"{problem}; check base_url, model and the key{told}")
-        if status == 413 or _TOO_LONG.search(told):
+        if status == 413 or TOO_LONG.search(told):
             raise PromptTooLongError(f"{url}: HTTP {status}, the prompt is too long{told}")
         raise ModelRefusedError(f"{url}: HTTP {status}{told}")
 

@@ -14,8 +14,11 @@ from mmsearch.errors import ConfigError
 from mmsearch.extras import require
 from mmsearch.files import hash_bytes, hash_file
 from mmsearch.hub import locate
-from mmsearch.sentences.models.protocol import Completion, Likelihood, ModelRefusedError, Prompt
+from mmsearch.sentences.models.protocol import Completion, Likelihood, Prompt, PromptTooLongError
 from mmsearch.torchvision_guard import guard_torchvision
+
+#: Endings of the files that a model and its tokenizer are loaded from.
+_READ = frozenset({".safetensors", ".json", ".jinja", ".txt", ".model"})
 
 
 class TransformersModelSettings(Settings):
@@ -30,7 +33,7 @@ class TransformersModelSettings(Settings):
     """Precision of the weights."""
     batch_size: int = Field(8, ge=1)
     """Texts that are weighed together."""
-    max_tokens: int = Field(4096, ge=64)
+    max_tokens: int = Field(8192, ge=64)
     """Longer prompts are refused."""
 
     def build(self) -> TransformersModel:
@@ -63,7 +66,9 @@ class TransformersModel:
         del schema
         ids = prompt_ids(self._tokenizer, prompt)
         if len(ids) + max_tokens > self.settings.max_tokens:
-            raise ModelRefusedError(f"the prompt of {len(ids)} tokens leaves no room within {self.settings.max_tokens}")
+            raise PromptTooLongError(
+                f"the prompt of {len(ids)} tokens leaves no room within {self.settings.max_tokens} (model.max_tokens)"
+            )
         batch = self._torch.tensor([ids], device=self.settings.device)
         with self._lock, self._torch.inference_mode():
             made = self._model.generate(
@@ -87,7 +92,9 @@ class TransformersModel:
         rows = [self._start(prefix) + wanted for prefix in prefixes]
         longest = max(map(len, rows), default=0)
         if longest > self.settings.max_tokens:
-            raise ModelRefusedError(f"a text of {longest} tokens does not fit within {self.settings.max_tokens}")
+            raise PromptTooLongError(
+                f"a text of {longest} tokens does not fit within {self.settings.max_tokens} (model.max_tokens)"
+            )
         size = self.settings.batch_size
         parts = (rows[at : at + size] for at in range(0, len(rows), size))
         return [one for part in parts for one in self._likelihoods(part, len(wanted))]
@@ -130,5 +137,6 @@ def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
 
 
 def _hash(folder: Path) -> str:
-    """Tell weights apart that were trained anew in the same folder."""
-    return hash_bytes(*(hash_file(path).encode() for path in sorted(folder.glob("*.safetensors"))))[:16]
+    """Tell folders of one name apart by all that an answer depends on: weights, settings, tokenizer, chat template."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _READ)
+    return hash_bytes(*(part for path in files for part in (path.name.encode(), hash_file(path).encode())))[:16]

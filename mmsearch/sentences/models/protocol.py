@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mmsearch.errors import MmsearchError
+
+#: What servers say when a prompt does not fit into the context.
+TOO_LONG = re.compile(r"context[ _](?:length|size|window)|too long|too many tokens", re.IGNORECASE)
 
 
 class ModelUnavailableError(MmsearchError):

@@ -73,3 +73,20 @@ def test_errors_name_file_and_line(tmp_path: Path, text: str, message: str) -> N
 def test_a_circle_of_parents_ends(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="circle"):
         load_settings(_Drawing, _write(tmp_path, "a.yaml", "extends: a.yaml\n"))
+
+
+def test_a_setting_below_a_short_form_is_told_how_to_write_it() -> None:
+    class Reader(Settings):
+        reader: Literal["none", "fast"] = "none"
+        max_frames: int = 4
+
+    class Outer(Settings):
+        ocr: Reader = Reader()
+        count: int = 1
+
+    for below in ("ocr.max_frames=1", "ocr.deep.er=1"):
+        with pytest.raises(ConfigError, match=r"'ocr' is given as 'fast'.*write ocr\.reader=fast"):
+            load_settings(Outer, None, ["ocr=fast", below])
+    with pytest.raises(ConfigError, match=r"there is no setting at 'count\.x'$"):
+        load_settings(Outer, None, ["count=1", "count.x=1"])
+    assert load_settings(Outer, None, ["ocr.reader=fast", "ocr.max_frames=1"]).ocr.max_frames == 1

@@ -54,6 +54,14 @@ def test_an_answer_may_stand_in_a_fence(form):
     assert read_answer(form.format('{"sentences": [3, 1]}'), 5) == [3, 1]
 
 
+def test_a_model_may_think_aloud_before_its_answer():
+    answer = '{"sentences": [3, 1]}'
+    assert read_answer(f"<think>\nhm, [2]? {'no ' * 5000}\n</think>\n\n{answer}", 5) == [3, 1]
+    for wrong in (f"<think>{answer}", f"{answer}<think></think>", f"<think>a</think>b<think></think>{answer}"):
+        with pytest.raises(AnswerError):
+            read_answer(wrong, 5)
+
+
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=50, unique=True))
 def test_what_we_write_is_what_we_read(numbers):
     assert read_answer(answer_of(numbers), 50) == numbers

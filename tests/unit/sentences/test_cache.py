@@ -47,10 +47,36 @@ def test_several_processes_write_at_the_same_time(tmp_path):
 def test_another_file_is_refused_by_name(tmp_path):
     path = tmp_path / "cache.sqlite"
     path.write_bytes(b"this is no database at all, " * 100)
-    with pytest.raises(IntegrityError, match=r"cache\.sqlite: .*remove the file"):
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"cache\.sqlite: is a file of something else; give the cache another name"):
         AnswerCache(path)
+    assert path.read_bytes() == before
     with pytest.raises(DataError, match="cannot be opened"):
         AnswerCache(tmp_path)
+
+
+def test_the_database_of_another_program_is_left_as_it_is(tmp_path):
+    path = tmp_path / "mail.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE letters (text TEXT)")
+    database.close()
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"mail\.sqlite: is a file of something else.*other tables"):
+        AnswerCache(path)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_cache_is_told_apart(tmp_path):
+    path = tmp_path / "cache.sqlite"
+    cache = AnswerCache(path)
+    for number in range(400):
+        cache.put(f"{number:0200d}", range(20))
+    cache.close()
+    data = bytearray(path.read_bytes())
+    data[4096 + 100 :] = b"\xff" * (len(data) - 4196)
+    path.write_bytes(data)
+    with pytest.raises(IntegrityError, match=r"cache of answers is damaged.*move it away"):
+        AnswerCache(path).get("1")
 
 
 @pytest.mark.parametrize("numbers", ["{", '"text"', '["a"]', "[null]", "[[1]]", "3", '{"a": 1}'])

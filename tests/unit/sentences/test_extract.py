@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from mmsearch.errors import ConfigError
 from mmsearch.sentences import DocumentFrequencies, KeySentenceExtractor, SentenceSettings, SpokenVideo, choose_greedy
-from mmsearch.sentences.models import ModelRefusedError, ModelUnavailableError
+from mmsearch.sentences.models import ModelRefusedError, ModelUnavailableError, PromptTooLongError
 from mmsearch.sentences.split import split_sentences
 
 SPEECH = "Hello and welcome. The red panda eats bamboo. It sleeps all day in a tree. Please subscribe now."
@@ -125,6 +125,25 @@ def test_a_long_transcript_is_shortened_for_the_model(stub_model, method):
     else:
         assert len(model.prompts[0].user) < 900
         assert "The red panda eats." in model.prompts[0].user
+
+
+def test_a_prompt_that_is_too_long_for_the_model_is_asked_with_fewer_sentences(stub_model):
+    def small(prompt):
+        if len(prompt.user) > 1200:
+            raise PromptTooLongError("too long (model.max_tokens)")
+        return second_sentence(prompt)
+
+    transcript = " ".join(f"Filler number {number}." for number in range(300))
+    model = stub_model(small)
+    (result,) = extracted(
+        settings("select", select={"max_prompt_chars": 2000}), model, [SpokenVideo("a", "t", transcript)]
+    )
+    assert (result.method, result.fallback) == ("select", None)
+    lengths = [len(prompt.user) for prompt in model.prompts]
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(lengths) == 2
+    (refused,) = extracted(settings("select"), stub_model(small), [SpokenVideo("a", "t", transcript)])
+    assert (refused.method, refused.is_final) == ("greedy", False)
 
 
 def test_the_cache_answers_for_the_model_and_keeps_failures_of_answers_too(stub_model, tmp_path):

@@ -92,6 +92,12 @@ def test_weights_trained_anew_in_the_same_folder_have_another_name(model, folder
     shutil.copytree(folder, copy)
     assert TransformersModelSettings(source=str(copy)).build().name == model.name
     weights = load_file(copy / "model.safetensors")
+    config = (copy / "tokenizer_config.json").read_text()
+    (copy / "tokenizer_config.json").write_text(config + "\n")
+    assert TransformersModelSettings(source=str(copy)).build().name != model.name
+    (copy / "tokenizer_config.json").write_text(config)
+    (copy / "notes.md").write_text("not read by a model")
+    assert TransformersModelSettings(source=str(copy)).build().name == model.name
     save_file({name: tensor + 1 for name, tensor in weights.items()}, copy / "model.safetensors", {"format": "pt"})
     assert TransformersModelSettings(source=str(copy)).build().name != model.name
 
