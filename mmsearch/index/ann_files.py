@@ -20,7 +20,7 @@ from mmsearch.errors import CorruptIndexError, DataError, FormatVersionError
 from mmsearch.extras import require
 from mmsearch.files import fsync_file, fsync_folder, hash_file, sole_writer, write_bytes
 from mmsearch.index.ann_settings import Structure
-from mmsearch.index.layout import generations_of
+from mmsearch.index.layout import ann_of, generations_of
 
 #: Version of the JSON file. A reader refuses greater ones.
 FORMAT_VERSION = 1
@@ -69,11 +69,6 @@ class AnnFile(BaseModel):
 
 class _Versioned(BaseModel):
     format_version: int
-
-
-def ann_of(index_dir: Path) -> Path:
-    """Give the folder of the faiss indexes of an index."""
-    return index_dir / "ann"
 
 
 def list_ann(index_dir: Path, generation: str) -> list[AnnFile]:

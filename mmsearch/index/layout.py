@@ -5,6 +5,7 @@
     INDEX/generations/g000001-<16 hex>/  a whole, immutable generation
     INDEX/generations/.<hex>.writing/    one that is being written; a crash leaves it, the next writer removes it
     INDEX/generations/.<hex>.removing/   one that is being removed; likewise
+    INDEX/ann/g000001-<16 hex>/          faiss indexes that were built from it, and go with it
 
 The 16 hex digits are the xxh3-64 of the generation's `manifest.json`, and the manifest holds the checksum of every
 other file: so the line in CURRENT pins each byte that is served. An *overlay* holds changed documents alone; its
@@ -41,6 +42,11 @@ _NAME = re.compile(r"g([0-9]{6,12})-([0-9a-f]{16})")
 def generations_of(index_dir: Path) -> Path:
     """Give the folder that holds the generations."""
     return index_dir / "generations"
+
+
+def ann_of(index_dir: Path) -> Path:
+    """Give the folder of the faiss indexes, in folders named as the generations that they were built from."""
+    return index_dir / "ann"
 
 
 def lock_of(index_dir: Path) -> Path:

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from mmsearch.errors import DataError, IntegrityError
-from mmsearch.index.layout import DELETED, UNSERVED, generations_of, read_current, split_name
+from mmsearch.index.layout import DELETED, UNSERVED, ann_of, generations_of, read_current, split_name
 from mmsearch.index.lease import sole_holder
 from mmsearch.index.manifest import read_manifest
 
@@ -83,6 +83,7 @@ def sweep_old(index_dir: Path, keep: int) -> list[str]:
             kept |= _with_base(generations / name)
         else:
             _remove(hidden)
+            shutil.rmtree(ann_of(index_dir) / name, ignore_errors=True)
             removed.append(name)
     return removed
 

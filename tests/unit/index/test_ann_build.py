@@ -227,6 +227,15 @@ def test_a_build_leaves_nothing_behind_but_what_it_made(index_dir, publish):
     assert [p.name for p in (index_dir / "ann").iterdir()] == [folder.name]
 
 
+def test_they_go_with_their_generation(index_dir, publish):
+    for seed in (1, 2, 3):
+        build_ann(index_dir, settings("flat", spaces=["cover"]))
+        publish(IDS[:50], seed=seed)
+    there = {path.name for path in (index_dir / "generations").iterdir()}
+    assert {path.name for path in (index_dir / "ann").iterdir()} < there
+    assert len(there) == 2
+
+
 def test_two_builds_at_once_are_refused_and_a_failed_one_harms_nothing(index_dir, monkeypatch):
     build_ann(index_dir, settings("flat"))
     with sole_writer(ann_files(index_dir)[0].parent), pytest.raises(DataError, match="another process"):
