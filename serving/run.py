@@ -93,7 +93,10 @@ class Run:
                 num_embedded += finished
         self._quarantined = todo.quarantined
         rate = num_embedded / max(time.monotonic() - start, 1e-9)
-        self._rate = rate if num_embedded else None
+        served = self._plan.served
+        self._rate = None if served is None else served.source.get("videos_per_s")
+        if num_embedded >= self._settings.shard_size or (num_embedded and self._rate is None):
+            self._rate = round(rate, 3)  # of a handful of videos it would be that of starting up
         before = total - num_embedded
         log.info("embedded %d videos (%.1f a second); %d were done before", num_embedded, rate, before)
 
@@ -130,14 +133,13 @@ class Run:
     def source(self) -> dict[str, Any]:
         """Give what the manifest keeps about where the vectors come from."""
         plan, lost = self._plan, len(self._quarantined)
-        before = plan.served.source.get("videos_per_s") if plan.served is not None else None
         return {
             "corpus_hash": self._corpus.content_hash,
             "num_videos": self._corpus.num_videos,
             "num_embedded": plan.num_embedded - lost,
             "num_copied": plan.num_copied,
             "num_quarantined": lost + len(plan.left_out),
-            "videos_per_s": before if self._rate is None else round(self._rate, 3),
+            "videos_per_s": self._rate,
             "prepared": self._corpus.settings.for_record(),  # how a follower prepares what comes later
         }
 
