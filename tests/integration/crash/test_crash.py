@@ -1,0 +1,43 @@
+"""An index under SIGKILL, refused calls, power loss, races and readers. Real processes; the scripts stand beside.
+
+The quick forms run by default. The long ones (`-m nightly`) are the figures of docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ACTIONS = "first,publish,overlay,compact,gc,roll_back"
+
+nightly = pytest.mark.nightly
+
+
+def run(script, *arguments, timeout=600):
+    """Run a script in a process of its own that imports the index and nothing else; give what it printed."""
+    command = [sys.executable, str(HERE / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    print(done.stdout)
+
+
+@pytest.mark.parametrize(("kills", "seed"), [(200, 7), pytest.param(3000, 11, marks=nightly)])
+def test_kill_9_at_random_moments(tmp_path, kills, seed):
+    """RELIABILITY 1: never unreadable, mixed or back; what comes next succeeds and leaves no orphan."""
+    run("kill_at_random.py", tmp_path, kills, seed, timeout=5000)
+
+
+@pytest.mark.parametrize(("races", "seed"), [(20, 5), pytest.param(1000, 5, marks=nightly)])
+def test_four_writers_at_once(tmp_path, races, seed):
+    """RELIABILITY 8: one winner a version, no lost update, losers are told who holds the lock."""
+    run("race.py", tmp_path, races, seed, timeout=5000)
+
+
+@pytest.mark.parametrize(("swaps", "seconds"), [(10, 0.3), pytest.param(200, 60, marks=nightly)])
+def test_readers_across_swaps_and_collections(tmp_path, swaps, seconds):
+    """RELIABILITY 9 and 10, the index's part: nothing vanishes under a reader, one that is killed holds nothing."""
+    run("readers.py", tmp_path, swaps, seconds)
