@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-MAX_LINE_BYTES = 16 * 2**20
+#: Room for 10 million characters that are each written as `\uXXXX`.
+MAX_LINE_BYTES = 64 * 2**20
 _BOM = b"\xef\xbb\xbf"
 
 

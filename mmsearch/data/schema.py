@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -98,8 +99,8 @@ class Schema(Generic[T]):
         return f"the column is missing; {hint}"
 
 
-def videos(folder: str) -> Schema[Video]:
-    """Give the schema of the videos table; relative paths are under `folder`."""
+def videos(folder: str, changed: Counter[str] | None = None) -> Schema[Video]:
+    """Give the schema of the videos table; relative paths are under `folder`, `changed` as in `values.transcript`."""
     path = partial(values.media_path, folder=folder)
     return Schema(
         Video,
@@ -112,7 +113,7 @@ def videos(folder: str) -> Schema[Video]:
             Column("frames", partial(values.media_paths, folder=folder)),
             Column("cover_ocr", values.text),
             Column("content_ocr", values.text),
-            Column("asr", partial(values.transcript, folder=folder)),
+            Column("asr", partial(values.transcript, folder=folder, changed=changed)),
             Column("duration_s", values.seconds),
             Column("published_at", values.moment),
         ),

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,7 +28,7 @@ from mmsearch.data.lines import Unreadable
 from mmsearch.data.rejected import Quarantine, quarantine
 from mmsearch.data.schema import INTERACTIONS, JUDGMENTS, RowError, Schema, videos
 from mmsearch.data.seen import SeenIds
-from mmsearch.data.values import shown
+from mmsearch.data.values import MAX_TEXT_CHARS, shown
 from mmsearch.errors import ConfigError, TableError
 from mmsearch.types import Interaction, Judgment, Video
 
@@ -46,7 +47,8 @@ def read_videos(path: Path | str, *, on_error: OnError = "stop", rejected: Path 
         path: the table; its ending tells the format.
         on_error: `stop` raises at the first bad row; `quarantine` writes bad rows to `rejected`, warns of their
             number at the end, and goes on. What is wrong with the whole table (no such file, an absent column) stops
-            in both cases.
+            in both cases. A transcript (`asr`) is cut or mended rather than refused (`values.transcript`), and a
+            warning at the end counts these.
         rejected: JSON Lines file with `where`, `column`, `reason`, `row`; it takes its place when the table was read
             to its end, and is empty when every row was good.
 
@@ -54,8 +56,9 @@ def read_videos(path: Path | str, *, on_error: OnError = "stop", rejected: Path 
         TableError: `FILE:LINE: column: what is wrong, what to do`.
         ConfigError: `quarantine` without `rejected`.
     """
-    path = Path(path)
-    return _read(path, videos(os.path.abspath(path.parent)), on_error, rejected, _unique_ids())
+    path, changed = Path(path), Counter[str]()
+    schema = videos(os.path.abspath(path.parent), changed)
+    return _telling(path, _read(path, schema, on_error, rejected, _unique_ids()), changed)
 
 
 def read_interactions(
@@ -68,6 +71,16 @@ def read_interactions(
 def read_judgments(path: Path | str, *, on_error: OnError = "stop", rejected: Path | None = None) -> Iterator[Judgment]:
     """Give human grades, one by one. Arguments and errors as in `read_videos`."""
     return _read(Path(path), JUDGMENTS, on_error, rejected)
+
+
+def _telling(path: Path, rows: Iterator[Video], changed: Counter[str]) -> Iterator[Video]:
+    """Give the rows; at their end, warn of what was changed in transcripts."""
+    yield from rows
+    if changed["cut"]:
+        _log.warning("%s: transcripts cut at %s characters: %d", path, f"{MAX_TEXT_CHARS:,}", changed["cut"])
+    if changed["mended"]:
+        what = "half a surrogate pair, a NUL or invalid UTF-8, which became U+FFFD"
+        _log.warning("%s: transcripts that held %s: %d", path, what, changed["mended"])
 
 
 def _unique_ids() -> Check[Video]:

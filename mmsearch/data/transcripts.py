@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsearch.data.media import MediaLimits, check_file
+from mmsearch.data.values import mended
 from mmsearch.errors import MediaError
 
 _MAX_PATH_CHARS = 4096
@@ -35,7 +36,7 @@ def transcript_text(asr: str, limits: MediaLimits) -> str:
         return asr
     file = check_file(asr, limits.max_transcript_bytes)
     lines = _READERS[file.suffix.lower()](_read(file), file)
-    return "\n".join(_without_repeats(line for line in lines if line))
+    return mended("\n".join(_without_repeats(line for line in lines if line)))
 
 
 def _is_path(asr: str) -> bool:

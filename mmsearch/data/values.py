@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -23,6 +24,7 @@ TRANSCRIPT_SUFFIXES = (".srt", ".vtt", ".json")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
+_UNWRITABLE = re.compile("[\ud800-\udfff\0]")
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -157,9 +159,24 @@ def media_path(value: object, *, folder: str) -> str:
     return os.path.normpath(os.path.join(folder, path))
 
 
-def transcript(value: object, *, folder: str) -> str:
-    """Read a transcript: the text itself, or (one line that ends in .srt, .vtt or .json) the place of its file."""
-    written = text(value)
+def mended(text: str) -> str:
+    """Give a text in which U+FFFD stands for each character that no UTF-8 file can hold, and each NUL."""
+    return _UNWRITABLE.sub("\ufffd", text)
+
+
+def transcript(value: object, *, folder: str, changed: Counter[str] | None = None) -> str:
+    """Read a transcript: the text itself, or (one line that ends in .srt, .vtt or .json) the place of its file.
+
+    Programs write transcripts, and a fault in one is not worth a table: where a text is longer than `MAX_TEXT_CHARS`,
+    or holds what `text` refuses, it is cut or `mended`, and `changed` counts that as `cut` or `mended`.
+    """
+    written: object = value.decode("utf-8", errors="surrogateescape") if isinstance(value, bytes) else value
+    if isinstance(written, str):
+        whole = mended(cut := written[:MAX_TEXT_CHARS])
+        if changed is not None:
+            changed.update({"cut": int(cut != written), "mended": int(whole != cut)})
+        written = whole
+    written = text(written)
     named = written.lower().endswith(TRANSCRIPT_SUFFIXES) and len(written) <= MAX_PATH_CHARS
     return media_path(written, folder=folder) if named and "\n" not in written else written
 

@@ -111,7 +111,8 @@ class Breaker:
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE * self._limit)
             elif self._since is None and self._answered == answered and not self.stopped:
                 self._since, self._pause = began, _FIRST_PAUSE * self._limit
-                _log.warning("%s; waiting for the model, up to %g s", error, self._limit)
+                if self._limit:
+                    _log.warning("%s; waiting for the model, up to %g s", error, self._limit)
             elif self._since is None:
                 return not self.stopped  # others were answered meanwhile
             now = time.monotonic()

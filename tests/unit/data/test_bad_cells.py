@@ -26,7 +26,7 @@ BAD_CELLS = [
     ("v", {"doc_id": "a", "title": 5}, "title: 5 is not a text"),
     ("v", {"doc_id": "a", "title": "a\0b"}, "title: the text holds a NUL"),
     ("v", {"doc_id": "a", "title": "x\ud800"}, "title: invalid UTF-8 at character 2"),
-    ("v", {"doc_id": "a", "asr": "x" * 1_000_001}, "asr: the text has 1,000,001 characters"),
+    ("v", {"doc_id": "a", "content_ocr": "x" * 1_000_001}, "content_ocr: the text has 1,000,001 characters"),
     ("v", {"doc_id": "a", "cover": "../c.jpg"}, "cover: '../c.jpg' leaves the folder"),
     ("v", {"doc_id": "a", "cover": "x/../../c.jpg"}, "cover: 'x/../../c.jpg' leaves the folder"),
     ("v", {"doc_id": "a", "cover": "x" * 5000}, "cover: the path has 5,000 characters"),
@@ -128,7 +128,7 @@ def test_an_over_long_line_costs_only_itself(tmp_path: Path, suffix: str) -> Non
     assert [video.doc_id for video in videos] == ["a", "b"]
     [kept] = [json.loads(line) for line in rejected.read_text().splitlines()]
     assert kept["where"].endswith(f":{3 if suffix == '.csv' else 2}")
-    assert "longer than 16,777,216 bytes" in kept["reason"]
+    assert "longer than 67,108,864 bytes" in kept["reason"]
     assert len(kept["row"]) <= 1_000
 
 

@@ -133,7 +133,7 @@ def test_a_prompt_that_is_too_long_for_the_model_is_asked_with_fewer_sentences(s
             raise PromptTooLongError("too long (model.max_tokens)")
         return second_sentence(prompt)
 
-    transcript = " ".join(f"Filler number {number}." for number in range(300))
+    transcript = " ".join(f"Filler number {number}." for number in range(100))
     model = stub_model(small)
     (result,) = extracted(
         settings("select", select={"max_prompt_chars": 2000}), model, [SpokenVideo("a", "t", transcript)]
@@ -206,14 +206,9 @@ def test_a_model_that_does_not_answer_is_asked_a_few_times_then_no_more(stub_mod
     results = extracted(wanted, model)
     assert len(model.prompts) == 12
     assert {result.fallback for result in results} == {"the model did not answer"}
-    model, patient = (
-        stub_model(failing(ModelUnavailableError("gone"))),
-        wanted.model_copy(update={"give_up_after_s": 0.1}),
-    )
-    fallbacks = [result.fallback for result in extracted(patient, model)]
-    asked = fallbacks.count("the model did not answer")
-    assert fallbacks == ["the model did not answer"] * asked + ["the model did not answer before"] * (12 - asked)
-    assert asked < 12
+    patient = wanted.model_copy(update={"give_up_after_s": 0.3})
+    fallbacks = {result.fallback for result in extracted(patient, stub_model(failing(ModelUnavailableError("gone"))))}
+    assert fallbacks == {"the model did not answer", "the model did not answer before"}
     assert {result.method for result in extracted(wanted, stub_model(second_sentence))} == {"select"}
 
 
