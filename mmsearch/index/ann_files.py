@@ -8,17 +8,19 @@ The JSON file is replaced last: it names an index that is whole. One that nobody
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import xxhash
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmsearch.errors import CorruptIndexError, DataError, FormatVersionError
 from mmsearch.extras import require
-from mmsearch.files import fsync_file, fsync_folder, hash_file, sole_writer, write_bytes
+from mmsearch.files import fsync_folder, hash_file, sole_writer, write_bytes
 from mmsearch.index.ann_settings import Structure
 from mmsearch.index.layout import ann_of, generations_of
 
@@ -168,16 +170,49 @@ def remove_orphans(index_dir: Path) -> None:
 
 
 def save(folder: Path, name: str, built: Any) -> tuple[str, int, str]:
-    """Write a faiss index under a name that nobody reads yet; give its file, size and checksum."""
-    faiss = require("faiss", extra="faiss")
+    """Write a faiss index under a name that nobody reads yet; give its file, size and checksum.
+
+    Raises:
+        DataError: the disk refuses.
+        CorruptIndexError: what was read back is not what was written.
+    """
     beside = folder / f".{name}.tmp"
-    faiss.write_index(built, str(beside))
-    checksum, size = hash_file(beside), beside.stat().st_size
-    final = folder / f"{name}.{checksum[:16]}.faiss"
-    fsync_file(beside)
+    try:
+        checksum = _write(beside, built)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise DataError(f"{folder}: writing failed: {error.strerror}; make room and build again") from error
+    if hash_file(beside) != checksum:
+        raise CorruptIndexError(f"{beside}: what was read back is not what was written; check the disk")
+    size, final = beside.stat().st_size, folder / f"{name}.{checksum[:16]}.faiss"
     beside.replace(final)
     fsync_folder(folder)
     return final.name, size, checksum
+
+
+def _write(path: Path, built: Any) -> str:
+    """Bring a faiss index to the disk and give its checksum; faiss's own writer loses errors of the last bytes."""
+    faiss = require("faiss", extra="faiss")
+    digest, refused = xxhash.xxh3_128(), []
+    with path.open("wb") as file:
+
+        def write(data: bytes) -> None:
+            digest.update(data)
+            try:
+                file.write(data)
+            except OSError as error:
+                refused.append(error)
+                raise
+
+        try:
+            faiss.write_index(built, faiss.PyCallbackIOWriter(write))
+        except RuntimeError:
+            if refused:  # faiss raises its own kind
+                raise refused[0] from None
+            raise
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
 
 
 def let_serve(folder: Path, told: AnnFile) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -236,17 +237,24 @@ def test_they_go_with_their_generation(index_dir, publish):
     assert len(there) == 2
 
 
-def test_two_builds_at_once_are_refused_and_a_failed_one_harms_nothing(index_dir, monkeypatch):
+def test_two_builds_at_once_are_refused(index_dir):
     build_ann(index_dir, settings("flat"))
     with sole_writer(ann_files(index_dir)[0].parent), pytest.raises(DataError, match="another process"):
         build_ann(index_dir, settings("flat"))
 
-    def refuse(*_: object) -> None:
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mmsearch.index.ann_files.write_bytes", refuse)
-    with pytest.raises(OSError, match="No space"):
-        build_ann(index_dir, settings("flat", seed=9))
+@pytest.mark.parametrize("room", [0, 100, 10_000])
+def test_a_full_disk_is_told_and_the_earlier_one_is_found(index_dir, room):
+    build_ann(index_dir, settings("flat"))
+    before = {path: path.read_bytes() for path in ann_files(index_dir)}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(DataError, match="writing failed: File too large; make room"):
+            build_ann(index_dir, settings("flat", seed=9))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path: path.read_bytes() for path in ann_files(index_dir)} == before
     assert ApproximateSearch(ForwardIndex.open(index_dir), index_dir, "flat").search("cover", random_query(4), 5)[0]
 
 
