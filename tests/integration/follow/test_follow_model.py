@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from mmsearch.data.prepare import prepare
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import ConfigError
-from mmsearch.index import ForwardIndex
+from mmsearch.files import write_json
+from mmsearch.index import ForwardIndex, GenerationWriter
 from mmsearch.models import MatchModel, ModelSettings, load_document_encoder, save_model
-from mmsearch.scoring import FeatureScorer
 from mmsearch.text import Tokenizer
 from serving.__main__ import refresh
 
@@ -59,10 +60,22 @@ def run(tiny_model, rows, tmp_path_factory):
     return folder
 
 
+def publish(run, corpus, index):
+    """Publish a corpus as a refresh does, but for the query tower, of which only the spaces are written."""
+    opened, encoder = PreparedCorpus.open(corpus), load_document_encoder(run, "cpu")
+    tower = index.parent / "tower"
+    tower.mkdir()
+    spaces = [asdict(space) | {"output": "o"} for space in encoder.spaces]
+    write_json(tower / "query_tower.json", {"format_version": 2, "max_length": 8, "spaces": spaces})
+    videos = opened.read(range(opened.num_videos))
+    with GenerationWriter(index, encoder.spaces, dtype="float32") as writer:
+        writer.add([video.doc_id for video in videos], encoder.encode(videos), contents_of(videos))
+        writer.publish(query_tower=tower, source={"prepared": opened.settings.for_record()})
+
+
 def test_following_comes_to_the_vectors_of_a_refresh(run, rows, tiny_world, tmp_path, capsys):
     corpus, index = prepared(tiny_world, tmp_path / "corpus", rows[:18]), tmp_path / "index"
-    options = ["device=cpu", "dtype=float32", "executor.num_workers=0"]
-    refresh(run, corpus, index, options)
+    publish(run, corpus, index)
     changed = {**rows[3], "title": "another title", "asr": rows[4]["asr"]}
     lines = [*rows[18:], changed, {"op": "delete", "doc_id": "d05"}]
     stream = tmp_path / "changes"
@@ -80,7 +93,7 @@ def test_following_comes_to_the_vectors_of_a_refresh(run, rows, tiny_world, tmp_
     settings = [f"media_root={tiny_world}", "device=cpu", "max_delay_s=1", "poll_s=0.02"]
     refresh(run, corpus, index, settings, follows=True, source=str(stream))
     waiting.join()
-    followed = FeatureScorer.open(index).index
+    followed = ForwardIndex.open(index)
     assert capsys.readouterr().out.split()[-1] == followed.generation
     counted = corpus / "sentences" / "document_frequencies.json"
     whole = [row for row in [*rows[:3], changed, *rows[4:]] if row["doc_id"] != "d05"]
