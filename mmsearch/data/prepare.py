@@ -22,6 +22,7 @@ from mmsearch.data.tables import read_videos
 from mmsearch.errors import DataError
 from mmsearch.files import hash_file, sole_writer, write_bytes
 from mmsearch.logs import ProgressBar, progress
+from mmsearch.recognition.kept import RECOGNISED, Kept
 from mmsearch.types import Video
 from mmsearch.workers import Pool
 
@@ -65,7 +66,8 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
     `out` then holds `corpus.json`, `shards/` and `rejected.jsonl` (one line a rejection: doc_id, modality, reason,
     detail; in the order of the table). A shard is kept when its rows, its files (by size and time of change) and the
     settings are what they were; so a killed run goes on where it was, and comes to the same bytes. The corpus that was
-    there before stays readable until the new one is complete.
+    there before stays readable until the new one is complete. What is recognised in pictures and sound is kept in
+    `recognised.sqlite` as it is found (see `mmsearch.recognition.kept`), also for shards that are not done.
 
     Raises:
         TableError: a row of the table is bad (`on_error: stop`).
@@ -79,7 +81,7 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
         stack.enter_context(sole_writer(out))
         pool: Pool[Video, Preparation] = stack.enter_context(
             Pool(
-                VideoPreparer(settings),
+                VideoPreparer(settings, _kept(out, settings)),
                 num_workers=workers,
                 timeout_s=settings.max_wall_s,
                 max_bytes=settings.max_memory_bytes,
@@ -92,6 +94,19 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
         if not job.num_rows:
             raise DataError(f"{table}: has no row that can be prepared; {out} is left as it was")
         return job.publish(table, _count_lines(rejected_rows) if rejected_rows else 0)
+
+
+def _kept(out: Path, settings: PrepareSettings) -> Kept | None:
+    """Give what keeps texts and speech that were recognised, where any are to be."""
+    if not settings.ocr.is_on and settings.speech is None:
+        return None
+    kept = Kept(out / RECOGNISED)
+    try:
+        kept.check()
+    except DataError as error:  # a file system without locks, for instance: the corpus can be made all the same
+        _log.warning("%s; this run goes on without", error)
+        return None
+    return kept
 
 
 class _Job:

@@ -16,6 +16,7 @@ from mmsearch.data.video import decode_frames
 from mmsearch.errors import MediaError
 from mmsearch.files import hash_bytes
 from mmsearch.protocols import PreparedVideo
+from mmsearch.recognition.kept import Kept
 from mmsearch.types import TEXTS, Modality, Video
 
 T = TypeVar("T")
@@ -43,14 +44,19 @@ class Preparation:
 
 
 class VideoPreparer:
-    """Prepares videos by one set of settings; an object so that worker processes get the settings once."""
+    """Prepares videos by one set of settings; an object so that worker processes get the settings once.
 
-    def __init__(self, settings: PrepareSettings) -> None:
+    Args:
+        settings: what becomes of a video.
+        kept: keeps what is recognised; None = nothing does.
+    """
+
+    def __init__(self, settings: PrepareSettings, kept: Kept | None = None) -> None:
         self._settings = settings
         recipe = f"picture {RECIPE_VERSION} {settings.image_size} {settings.fit} {settings.jpeg_quality}"
         self._picture_recipe = recipe.encode()
         self._frames_recipe = f"{recipe} {settings.num_frames}".encode()
-        self._recognition = Recognition(settings)
+        self._recognition = Recognition(settings, kept)
 
     def __call__(self, video: Video) -> Preparation:
         """Prepare a video; what is broken in its files comes back as rejections, never as an exception."""

@@ -24,7 +24,7 @@ class LikelihoodSettings(Settings):
     """Of a longer transcript, so many sentences that the greedy choice likes best are weighed: each costs one pass."""
     max_shown_chars: int = Field(300, ge=8)
     """Longer sentences are shown cut."""
-    redundancy: float = Field(0.7, ge=0)
+    redundancy: float = Field(0.7, ge=0, le=1e6, allow_inf_nan=False)
     """What likeness to a chosen sentence costs; the best sentence is worth 1, the worst 0."""
     min_relevance: float = Field(0.1, ge=0, le=1)
     """What is worth less, between the worst and the best candidate, is not taken."""

@@ -22,13 +22,13 @@ _FEW_TERMS = 8
 class GreedySettings(Settings):
     """The weights of the greedy choice."""
 
-    salience: float = Field(0.3, ge=0)
+    salience: float = Field(0.3, ge=0, le=1e6, allow_inf_nan=False)
     """What the transcript's most salient term counts, beside 1 for the weightiest of the title."""
     num_salient: int = Field(20, ge=0)
     """How many terms of the transcript are salient: of highest tf * idf, in two sentences or more."""
-    closeness: float = Field(0.5, ge=0)
+    closeness: float = Field(0.5, ge=0, le=1e6, allow_inf_nan=False)
     """What it adds that different terms of the title stand close together."""
-    redundancy: float = Field(0.7, ge=0)
+    redundancy: float = Field(0.7, ge=0, le=1e6, allow_inf_nan=False)
     """What likeness to a chosen sentence costs; the best sentence is worth 1."""
     min_relevance: float = Field(0.1, ge=0, le=1)
     """What is worth less than this share of the best sentence is not taken, though the budget is not used up."""

@@ -7,13 +7,15 @@ and its detector enlarges a long thin picture without bound; it is only ever giv
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
 from mmsearch.extras import require
 from mmsearch.protocols import TextBox, UInt8
+from mmsearch.recognition.ocr.settings import OcrSettings
 
 _LEAST_PIXELS = 8
 _THINNEST = 32
@@ -30,6 +32,20 @@ class RapidOcrReader:
 
     def __init__(self, *, min_side: int, max_side: int, max_boxes: int) -> None:
         self._min_side, self._max_side, self._max_boxes = min_side, max_side, max_boxes
+
+    @classmethod
+    def of(cls, settings: OcrSettings) -> Self:
+        """Give the reader of some settings."""
+        return cls(min_side=settings.min_side, max_side=settings.max_side, max_boxes=settings.max_boxes)
+
+    @property
+    def recipe(self) -> str:
+        """Give all that its boxes depend on, but for the picture; the models are those of the package."""
+        try:
+            package = version("rapidocr")
+        except PackageNotFoundError:
+            package = ""
+        return f"rapidocr {package} {self._min_side} {self._max_side} {self._max_boxes}"
 
     def read(self, picture: UInt8) -> list[TextBox]:
         """Give the pieces of text in an RGB picture, [H, W, 3]; corners are in its own pixels.

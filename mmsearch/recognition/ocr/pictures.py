@@ -31,9 +31,7 @@ class PictureText:
 
     def __init__(self, settings: OcrSettings, reader: TextReader | None = None) -> None:
         self._settings = settings
-        self._reader = reader or RapidOcrReader(
-            min_side=settings.min_side, max_side=settings.max_side, max_boxes=settings.max_boxes
-        )
+        self._reader = reader or RapidOcrReader.of(settings)
 
     def read_cover(self, picture: UInt8) -> str | None:
         """Give the text of a picture, a line of it a line; None = there is none.

@@ -26,11 +26,11 @@ class OcrSettings(Settings):
     """Frames of a video that are read, evenly spaced among those that are stored; repeated ones are read once."""
     max_boxes: int = Field(200, ge=1, le=1000)
     """Pieces of text that are looked for in one picture."""
-    max_chars: int = Field(2000, ge=1)
+    max_chars: int = Field(2000, ge=1, le=1_000_000)
     """Characters that are kept of one cover, and of all frames of a video."""
-    extra_wall_s: float = Field(300.0, ge=0)
+    extra_wall_s: float = Field(300.0, ge=0, le=86_400, allow_inf_nan=False)
     """Seconds that a video may take longer than `limits.max_wall_s` because it is read."""
-    extra_memory_bytes: int = Field(1 << 30, ge=0)
+    extra_memory_bytes: int = Field(1 << 30, ge=0, le=1 << 40)
     """Memory that a worker may use beyond `limits.max_memory_bytes` because it holds a reader."""
 
     @property

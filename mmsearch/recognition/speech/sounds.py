@@ -31,7 +31,11 @@ class SoundText:
 
         Raises: as `segments`.
         """
-        lines = "\n".join(segment.text for segment in self.segments(sound))
+        return self.text_of(self.segments(sound))
+
+    def text_of(self, segments: Iterable[Segment]) -> str | None:
+        """Give the words of segments, one a line, up to the bound; None = there are none."""
+        lines = "\n".join(segment.text for segment in segments)
         return lines[: self._max_chars].strip() or None
 
     def segments(self, sound: Float32) -> list[Segment]:

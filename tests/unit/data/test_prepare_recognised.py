@@ -19,6 +19,7 @@ from mmsearch.demo.lettering import write_slogan
 from mmsearch.errors import ConfigError
 from mmsearch.files import read_json
 from mmsearch.protocols import Float32, Segment, TextBox, UInt8
+from mmsearch.recognition.kept import RECOGNISED, Kept
 from mmsearch.recognition.ocr import OcrSettings
 from mmsearch.recognition.ocr.by_rapidocr import RapidOcrReader
 from mmsearch.recognition.speech import FasterWhisperSettings
@@ -201,4 +202,26 @@ def test_a_corpus_with_the_real_reader_in_a_limited_worker(tmp_path):
     assert [v.texts[Modality.COVER_OCR] for v in corpus.read(range(2))] == ["红色机器人", "given"]
     assert corpus.settings == settings.model_copy(update={"num_workers": None})
     assert read_json(tmp_path / "corpus" / "corpus.json")["settings"]["ocr"]["reader"] == "rapidocr"
+    kept = Kept(tmp_path / "corpus" / RECOGNISED)
+    assert kept._database.execute("SELECT count(*) FROM recognised").fetchall() == [(1,)]
+    kept.close()
     assert prepare(tmp_path / "videos.jsonl", tmp_path / "corpus", settings).num_reused == 2
+
+
+def test_a_second_try_reads_and_hears_nothing_again(video, spoken, seen, heard, tmp_path):
+    kept = Kept(tmp_path / "recognised.sqlite")
+    both = ON.model_copy(update={"speech": SPEECH.speech})
+    shown = dataclasses.replace(spoken, cover=video.cover)
+    first = VideoPreparer(both, kept)(shown)
+    assert (len(seen), len(heard)) == (2, 1)
+    assert (
+        VideoPreparer(both, Kept(kept.path))(dataclasses.replace(shown, doc_id="again")).video.texts
+        == first.video.texts
+    )
+    assert (len(seen), len(heard)) == (2, 1)
+    times = [(0.0, 0.1, "so we begin"), (0.2, 0.5, "with salt")]
+    assert kept.speech("again") == kept.speech("v1") == [Segment(*one) for one in times]
+    stricter = both.model_copy(update={"ocr": both.ocr.model_copy(update={"min_confidence": 0.99})})
+    assert Modality.COVER_OCR not in VideoPreparer(stricter, kept)(shown).video.texts
+    assert len(seen) == 2  # what is kept are boxes, before they are chosen from
+    kept.close()
