@@ -17,6 +17,8 @@ from serving.executors.ray_actors import EmbeddingActor, Feed
 from serving.executors.ray_cluster import check_room, cluster
 from serving.work_item import Done, WorkItem
 
+_END_S = 30.0
+
 
 class RaySettings(Settings):
     """Embed on a Ray cluster. Corpus, model and index must lie in folders that every node sees under the same path."""
@@ -77,6 +79,8 @@ class RayExecutor:
             try:
                 results = _Results(self._dataset(ray, len(items), job, feed))
                 yield from _run(ray, feed, items, results, window=4 * most)
+                ray.get(feed.close.remote())
+                results.end()
             finally:
                 ray.kill(feed)
 
@@ -107,12 +111,15 @@ class _Results:
 
     def __init__(self, dataset: Any) -> None:
         self._read: queue.SimpleQueue[tuple[int, Any] | Exception | None] = queue.SimpleQueue()
-        threading.Thread(target=self._follow, args=(dataset,), name="ray-results", daemon=True).start()
+        self._thread = threading.Thread(target=self._follow, args=(dataset,), name="ray-results", daemon=True)
+        self._thread.start()
 
     def _follow(self, dataset: Any) -> None:
         try:
             for row in dataset.iter_rows():
-                self._read.put((int(row["ticket"]), pickle.loads(row["result"])))  # noqa: S301 (from our own actors)
+                value = pickle.loads(row["result"])  # noqa: S301 (from our own actors)
+                if value is not None:
+                    self._read.put((int(row["ticket"]), value))
         except Exception as error:  # told in the caller's thread
             self._read.put(error)
         else:
@@ -128,13 +135,21 @@ class _Results:
         if found is None:
             raise MmsearchError("Ray ended before all items were done; refresh again: what is done stays")
         if isinstance(found, Exception):
-            raise MmsearchError(
-                f"Ray failed: {type(found).__name__}: {found}; refresh again: what is done stays"
-            ) from found
+            raise MmsearchError(f"Ray failed: {_told(found)}; refresh again: what is done stays") from found
         ticket, value = found
         if isinstance(value, MmsearchError):
             raise value
         return ticket, value
+
+    def end(self) -> None:
+        """Wait until the dataset has ended, so that the cluster can; not for ever."""
+        self._thread.join(_END_S)
+
+
+def _told(error: Exception) -> str:
+    """Give the first and last line of what Ray says: between them stand tracebacks of its own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    return f"{type(error).__name__}: " + " … ".join(dict.fromkeys([lines[0], lines[-1]]))
 
 
 def _run(ray: Any, feed: Any, items: Collection[WorkItem], results: _Results, window: int) -> Iterator[Done]:

@@ -28,6 +28,7 @@ class Feed:
     def __init__(self) -> None:
         self._waiting: deque[WorkItem] = deque()
         self._given: dict[int, WorkItem] = {}
+        self._closed = False
         self._changed = asyncio.Condition()
 
     async def put(self, item: WorkItem) -> None:
@@ -36,11 +37,19 @@ class Feed:
             self._waiting.append(item)
             self._changed.notify()
 
-    async def take(self, ticket: int) -> WorkItem:
-        """Give the item of a ticket; wait until there is one."""
+    async def close(self) -> None:
+        """Hear that there are no more items."""
+        async with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    async def take(self, ticket: int) -> WorkItem | None:
+        """Give the item of a ticket; wait until there is one, or none will be."""
         async with self._changed:
             if ticket not in self._given:
-                await self._changed.wait_for(lambda: bool(self._waiting))
+                await self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
+                    return None
                 self._given[ticket] = self._waiting.popleft()
             return self._given[ticket]
 
@@ -70,13 +79,17 @@ class EmbeddingActor:
         self._thread = ThreadPoolExecutor(1)
 
     def __call__(self, batch: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Embed the items of a batch of tickets; each result is a pickled `Done`, or the error that ends the run."""
+        """Embed the items of a batch of tickets; each result is a pickled `Done`, the error that ends the run, or None.
+
+        None stands for a ticket that got no item.
+        """
         import ray
 
         results = np.empty(len(batch["ticket"]), object)
         for at, ticket in enumerate(batch["ticket"].tolist()):
             item = ray.get(self._feed.take.remote(ticket))
-            results[at] = pickle.dumps(self._thread.submit(self._embed, item).result())
+            result = None if item is None else self._thread.submit(self._embed, item).result()
+            results[at] = pickle.dumps(result)
         return {"ticket": batch["ticket"], "result": results}
 
     def _embed(self, item: WorkItem) -> Done | MmsearchError:
