@@ -58,7 +58,7 @@ def upserts(videos: Path, count: int) -> list[dict[str, Any]]:
 
 
 def visible(index: Path, doc_id: str, wanted: bool, process: subprocess.Popen[bytes]) -> None:
-    while (ForwardIndex.open(index, verify="none").rows([doc_id])[0] >= 0) is not wanted:
+    while (ForwardIndex.open(index, verify="none").rows([doc_id])[0] >= 0) != wanted:
         if process.poll() is not None:
             sys.exit("the follower ended")
         time.sleep(0.01)
