@@ -31,7 +31,11 @@ def build(folder: Path, doc_ids: list[str], batch: int) -> tuple[ForwardIndex, n
     vectors = rng.standard_normal((len(doc_ids), SPACE.dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     present = rng.random(len(doc_ids)) > 0.3
-    with GenerationWriter(folder / "index", [SPACE], dtype="float32") as writer:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        GenerationWriter(folder / "index", [SPACE], dtype="float32") as writer,
+    ):
+        patch.setattr("os.fsync", lambda descriptor: None)  # no power is lost here
         for at in range(0, len(doc_ids), batch):
             part = slice(at, at + batch)
             writer.add(doc_ids[part], {"content": Embedded(vectors[part], present[part])})
