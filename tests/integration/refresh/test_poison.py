@@ -18,6 +18,7 @@ import pytest
 from mmsearch.errors import IntegrityError, MmsearchError
 from serving.executors import LocalSettings
 from serving.work import ShardStore
+from serving.work_item import Quarantined, Reason
 
 HERE = Path(__file__).parent
 POISON = {"v3": "timeout", "v42": "crash", "v77": "memory", "v110": "raised", "v171": "not_finite"}
@@ -126,16 +127,12 @@ class Killer:
 
 
 def test_a_video_alone_in_its_item_may_be_poison(poison, new_folder):
-    folder = new_folder(2)
-    items = poison.cut(2, 1)
-    executor = LocalSettings(num_workers=1, **LIMITS).build()
-    done = list(executor.run(items, poison.new_job(folder, {"v1": "crash"})))
-    assert [(d.key, d.num_videos, [q.doc_id for q in d.quarantined]) for d in done] == [
-        ("k0", 1, []),
-        ("k1", 1, ["v1"]),
-    ]
-    assert done[1].quarantined[0].detail == "it died of SIGSEGV"
-    assert list(executor.run(items, poison.new_job(folder, {}))) == done, "what is there is not made again"
+    folder = new_folder(1)
+    items, job = poison.cut(1, 1), poison.new_job(folder, {"v0": "crash"})
+    (done,) = LocalSettings(num_workers=1, **LIMITS).build().run(items, job)
+    assert (done.key, done.num_videos) == ("k0", 1)
+    assert done.quarantined == (Quarantined("v0", Reason.CRASH, "it died of SIGSEGV"),)
+    assert poison.new_job(folder, {}).embed(items[0]) == done, "what is there is not made again"
 
 
 def test_a_damaged_corpus_is_no_fault_of_a_video(poison, new_folder):
