@@ -56,22 +56,20 @@ def inspection_tables(generations: Sequence[GenerationInfo], found: Inspection) 
         per_video = f"{space.bytes / max(found.num_rows, 1):,.0f}"
         counts = (f"{space.num_vectors:,}", f"{space.missing_share:.1%}", size(space.bytes), per_video)
         spaces.add_row(space.name, space.fingerprint, str(space.dim), str(space.num_codes), space.dtype, *counts)
-    parts: list[RenderableType] = [table, f"\n{found.generation}: {_layers(found)}", spaces]
+    parts: list[RenderableType] = [table, "", *_layers(found), spaces]
     parts += [f"source: {_short(key)} = {_short(value)}" for key, value in found.source.items()]
     return [*parts, "", ann_table(found.ann)] if found.ann else parts
 
 
-def _layers(found: Inspection) -> str:
+def _layers(found: Inspection) -> list[str]:
+    contents = "with content hashes" if found.has_contents else "no content hashes"
     dead = found.num_rows - found.num_docs
-    told = [f"{found.num_docs:,} videos"]
+    told = [f"{found.generation}: {found.num_docs:,} videos, {contents}, {dead:,} of {found.num_rows:,} rows dead"]
     for layer in found.layers:
-        over = f", {layer.num_deleted:,} of them tombstones, {layer.num_superseded:,} of the base replaced"
-        changes = over if layer is not found.layers[0] else ""
-        told.append(f"{layer.generation} (format {layer.format_version}) has {layer.num_rows:,} rows{changes}")
-    if dead:
-        told.append(f"{dead:,} rows are dead")
-    told.append("content hashes are there" if found.has_contents else "no content hashes")
-    return "; ".join(told)
+        tower = "its own query tower" if layer.has_query_tower else "the query tower of its base"
+        changes = f", {layer.num_deleted:,} tombstones, replaces {layer.num_superseded:,}" if layer.is_overlay else ""
+        told.append(f"  {layer.generation}: format {layer.format_version}, {layer.num_rows:,} rows{changes}, {tower}")
+    return told
 
 
 def verification_tables(found: Sequence[Verification]) -> list[RenderableType]:

@@ -56,6 +56,7 @@ class LayerInfo:
     """A generation, as a layer of what is read: its own rows, and of them tombstones; rows that it replaces below."""
 
     generation: str
+    is_overlay: bool
     format_version: int
     num_rows: int
     num_deleted: int
@@ -114,6 +115,7 @@ def inspect(index_dir: Path, generation: str | None = None) -> Inspection:
 def _layer(name: str, manifest: Manifest) -> LayerInfo:
     return LayerInfo(
         generation=name,
+        is_overlay=manifest.base is not None,
         format_version=manifest.format_version,
         num_rows=manifest.num_docs,
         num_deleted=manifest.num_deleted,
