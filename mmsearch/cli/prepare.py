@@ -14,7 +14,7 @@ EXAMPLES = """
 
 `mmsearch prepare videos.csv --out runs/corpus configs/prepare/default.yaml num_frames=12 on_bad_media=drop_modality`
 
-`mmsearch prepare videos.jsonl --out runs/corpus ocr=rapidocr speech.model=DIR sentences.max_chars=200`
+`mmsearch prepare videos.jsonl --out runs/corpus ocr.reader=rapidocr speech.model=DIR sentences.max_chars=200`
 
 `mmsearch prepare runs/demo/world/videos.jsonl --out runs/demo/corpus configs/prepare/demo.yaml`
 """

@@ -35,7 +35,8 @@ class KeySentences:
 
     Args:
         doc_id: the video.
-        text: the sentences, one a line, verbatim; None = it has no transcript.
+        text: the sentences, verbatim, with a line end between two (there may be others within); None = it has no
+            transcript.
         method: what chose them in the end; None = it has no transcript.
     """
 

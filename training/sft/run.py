@@ -16,7 +16,7 @@ import yaml
 from mmsearch.errors import ConfigError, DataError
 from mmsearch.files import hash_bytes, sole_writer, write_bytes, write_json
 from mmsearch.models.checkpoint import pick_device
-from mmsearch.sentences import DocumentFrequencies
+from mmsearch.sentences import DocumentFrequencies, counted_text
 from training.checkpoints import latest_checkpoint, read_tensors
 from training.identity import has_ended
 from training.paths import RunPaths
@@ -140,7 +140,9 @@ def _frequencies(settings: SftSettings, learned: list[Pair], held: list[Pair]) -
     given = settings.sentences.frequencies
     if given is not None:
         return DocumentFrequencies.load(given)
-    return DocumentFrequencies.of((p.transcript for p in chain(learned, held)), settings.sentences.segmenter)
+    most = settings.sentences.max_transcript_chars
+    texts = (counted_text(pair.title, pair.transcript, most) for pair in chain(learned, held))
+    return DocumentFrequencies.of(texts, settings.sentences.segmenter)
 
 
 def _run_hash(settings: SftSettings, data: _Data, base: Path) -> str:
