@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mmsearch.errors import IntegrityError
 from mmsearch.index import ForwardIndex
+from mmsearch.index.generations import serve
 from mmsearch.index.layout import vectors_file
 from mmsearch.types import Modality
 from serving.plan import make_plan
@@ -172,6 +173,30 @@ def test_a_served_video_that_cannot_be_embedded_any_more_is_not_served_as_it_was
     done = run(new_corpus({**TITLES, "v7": "changed"}), encoder, tmp_path / "index")
     assert done.published
     assert ForwardIndex.open(tmp_path / "index").rows(["v7"])[0] == -1
+
+
+def test_after_a_way_back_what_is_in_quarantine_is_dropped_again(new_corpus, new_encoder, tmp_path):
+    index = tmp_path / "index"
+    first = run(new_corpus(TITLES), new_encoder(), index).generation
+    encoder, corpus = new_encoder(), new_corpus({**TITLES, "v7": "changed"})
+    Poisoned(encoder, "v7")
+    run(corpus, encoder, index)
+    serve(index, first)
+    again = new_encoder()
+    done = run(corpus, again, index)
+    assert (again.asked, done.published, done.plan.num_dropped) == ([], True, 1)
+    assert ForwardIndex.open(index).rows(["v7"])[0] == -1
+
+
+def test_a_title_that_changes_between_a_kill_and_the_next_try_is_not_missed(new_corpus, new_encoder, tmp_path):
+    broken = new_encoder()
+    broken.before = lambda: 1 / 0 if len(broken.asked) >= 14 else None
+    with pytest.raises(ZeroDivisionError):
+        run(new_corpus(TITLES), broken, tmp_path / "index")
+    encoder = new_encoder()
+    run(new_corpus({**TITLES, "v3": "another"}), encoder, tmp_path / "index")
+    assert "v3" in encoder.asked
+    assert len(encoder.asked) == 60 - 7, "the item without it was kept"
 
 
 def test_a_model_that_gives_other_vectors_than_it_says_is_found_out_before_the_swap(new_corpus, new_encoder, tmp_path):
