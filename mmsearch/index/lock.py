@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from mmsearch.errors import DataError
 from mmsearch.index.layout import lock_of
+
+_NUM_LOOKS = 20
+_LOOK_AGAIN_S = 0.01
 
 
 class BusyIndexError(DataError):
@@ -29,13 +34,13 @@ class WriteLock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
         except BlockingIOError:
-            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
-            self.release()
+            holder = _holder(self._descriptor)
+            self._close()
             raise BusyIndexError(
                 f"{index_dir}: process {holder or 'unknown'} is publishing here; wait until it ends, or end it"
             ) from None
         except OSError:
-            self.release()
+            self._close()
             raise
 
     def __enter__(self) -> WriteLock:
@@ -47,5 +52,32 @@ class WriteLock:
     def release(self) -> None:
         """Let the next writer in."""
         if self._descriptor is not None:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
+            self._close()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _holder(descriptor: int) -> str:
+    """Give the process that holds the lock; it writes its number a moment after it got it."""
+    holder = ""
+    for _ in range(_NUM_LOOKS):
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        if holder.isdigit() and _is_alive(int(holder)):
+            break
+        time.sleep(_LOOK_AGAIN_S)
+    return holder
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):  # one that was killed left its number, or lives in another container
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-ACTIONS = "first,publish,overlay,compact,gc,roll_back"
 
 nightly = pytest.mark.nightly
 
@@ -41,3 +40,9 @@ def test_four_writers_at_once(tmp_path, races, seed):
 def test_readers_across_swaps_and_collections(tmp_path, swaps, seconds):
     """RELIABILITY 9 and 10, the index's part: nothing vanishes under a reader, one that is killed holds nothing."""
     run("readers.py", tmp_path, swaps, seconds)
+
+
+@pytest.mark.parametrize(("executions", "seed"), [(3000, 1), pytest.param(200_000, 2, marks=nightly)])
+def test_hostile_bytes(tmp_path, executions, seed):
+    """RELIABILITY 6 and 7: parsers answer or refuse, within a second and 512 MB. `fuzz.py` tells how to use atheris."""
+    run("fuzz.py", tmp_path, executions, seed, timeout=10_000)

@@ -46,7 +46,7 @@ def test_refusal_of_every_kind(tmp_path, how):
     run("each_call.py", tmp_path, ALL, *how.split(), timeout=5000)
 
 
-@pytest.mark.parametrize(("ways", "seed"), [(1, 3), pytest.param(60, 3, marks=nightly)])
+@pytest.mark.parametrize(("ways", "seed"), [(1, 3), pytest.param(20, 3, marks=nightly)])
 def test_power_loss(tmp_path, ways, seed):
     """RELIABILITY 3: what was never synced may be lost, torn or reordered, and a whole state is served all the same."""
     run("power.py", tmp_path, f"careless,{ALL}", ways, seed, timeout=5000)
