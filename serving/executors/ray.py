@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import queue
 import threading
 from collections.abc import Collection, Iterator
@@ -15,6 +14,7 @@ from mmsearch.errors import MmsearchError
 from serving.embed import EmbedJob
 from serving.executors.ray_actors import EmbeddingActor, Feed
 from serving.executors.ray_cluster import check_room, cluster
+from serving.executors.ray_results import from_json
 from serving.work_item import Done, WorkItem
 
 _END_S = 30.0
@@ -117,7 +117,7 @@ class _Results:
     def _follow(self, dataset: Any) -> None:
         try:
             for row in dataset.iter_rows():
-                value = pickle.loads(row["result"])  # noqa: S301 (from our own actors)
+                value = from_json(row["result"])
                 if value is not None:
                     self._read.put((int(row["ticket"]), value))
         except Exception as error:  # told in the caller's thread

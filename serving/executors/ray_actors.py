@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from mmsearch.errors import MmsearchError
 from serving.embed import EmbedJob
 from serving.executors.machine import memory_share
+from serving.executors.ray_results import to_json
 from serving.executors.supervised import Supervised
 from serving.work_item import Done, WorkItem
 
@@ -79,17 +79,14 @@ class EmbeddingActor:
         self._thread = ThreadPoolExecutor(1)
 
     def __call__(self, batch: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Embed the items of a batch of tickets; each result is a pickled `Done`, the error that ends the run, or None.
-
-        None stands for a ticket that got no item.
-        """
+        """Embed the items of a batch of tickets; results are as `to_json` writes them."""
         import ray
 
         results = np.empty(len(batch["ticket"]), object)
         for at, ticket in enumerate(batch["ticket"].tolist()):
             item = ray.get(self._feed.take.remote(ticket))
             result = None if item is None else self._thread.submit(self._embed, item).result()
-            results[at] = pickle.dumps(result)
+            results[at] = to_json(result)
         return {"ticket": batch["ticket"], "result": results}
 
     def _embed(self, item: WorkItem) -> Done | MmsearchError:
