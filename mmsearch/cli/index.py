@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -192,11 +192,13 @@ def ann(
     """
     from mmsearch.cli.index_print import ann_table, show, to_plain
     from mmsearch.config import load_arguments
+    from mmsearch.index import ForwardIndex
     from mmsearch.index.ann_build import build_ann
     from mmsearch.index.ann_settings import AnnSettings
 
     wanted = load_arguments(AnnSettings, settings or [])
-    built = build_ann(index, wanted, _query_vectors(index, wanted))
+    opened = ForwardIndex.open(index)
+    built = build_ann(index, wanted, _query_vectors(opened, wanted), opened.generation)
     if as_json:
         typer.echo(json.dumps(to_plain(built), ensure_ascii=False))
     else:
@@ -221,16 +223,12 @@ def _before(index: Path, name: str) -> str:
     return names[at - 1]
 
 
-def _query_vectors(index: Path, settings: AnnSettings) -> Mapping[str, Float32] | None:
-    """Encode the queries that recall is measured with, by the query tower of the generation that is built."""
+def _query_vectors(index: ForwardIndex, settings: AnnSettings) -> Mapping[str, Float32] | None:
+    """Encode the queries that recall is measured with, by the query tower of what is built."""
     from mmsearch.cli.score import read_ids
-    from mmsearch.index import ForwardIndex
     from mmsearch.scoring.query_encoder import OnnxQueryEncoder
 
     if settings.queries is None:
         return None
-    opened: ForwardIndex = ForwardIndex.open(index)
     queries = read_ids(settings.queries)[: settings.num_queries]
-    encoder = OnnxQueryEncoder.open(opened.versions[0].query_tower)
-    encoded: dict[str, Any] = encoder.encode(queries)
-    return encoded
+    return OnnxQueryEncoder.open(index.versions[0].query_tower).encode(queries)

@@ -10,10 +10,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from mmsearch.cli import index as index_verbs
 from mmsearch.cli import score, search
 from mmsearch.errors import DataError
-from mmsearch.index.ann_build import build_ann
-from mmsearch.index.ann_settings import AnnSettings
 from mmsearch.scoring import FeatureScorer
 
 app = typer.Typer()
@@ -83,7 +82,13 @@ def test_search_by_a_faiss_index_finds_the_same(index_dir):
     arguments = ["search", "red panda", "--index", str(index_dir), "-k", "5", "--format", "json"]
     with pytest.raises(DataError, match=r"no hnsw index of space 'content' was built .*: mmsearch index ann"):
         call(*arguments, "--ann", "hnsw")
-    build_ann(index_dir, AnnSettings(num_queries=5))
+    queries = index_dir.with_name("queries.txt")
+    queries.write_text("red panda\n大熊猫\n", encoding="utf-8")
+    built = CliRunner().invoke(index_verbs.app, ["ann", str(index_dir), f"queries={queries}", "--json"])
+    measured = [ann["recall"] for ann in json.loads(built.stdout)]
+    assert {(recall["measured_with"], recall["num_queries"], recall["value"]) for recall in measured} == {
+        ("queries", 2, 1.0)
+    }
     assert json.loads(call(*arguments, "--ann", "hnsw")) == json.loads(call(*arguments))
 
 
