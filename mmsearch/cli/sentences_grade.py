@@ -80,7 +80,6 @@ def grade(
     was not shown, redundancy, fluency; for `cut`, the beginning of the transcript, too. The exit code is 5 where
     transcripts could not be read when the sheet was made; the log names them.
     """
-    from mmsearch.cli.sentences_print import print_summary
     from mmsearch.cli.sentences_read import SpokenTable
     from mmsearch.cli.sentences_summary import summarise
     from mmsearch.config import load_arguments
@@ -106,13 +105,18 @@ def grade(
             _serve(folder, grades, port)
         else:
             _log.info("the page is %s; put the grades that it gives beside it", folder / "page.html")
-    summary = summarise(sheet, grades.grades, seed=seed)
+    _print(summarise(sheet, grades.grades, seed=seed), as_json=as_json)
+    if table.problem:
+        raise PartialResultError(table.problem)
+
+
+def _print(summary: dict[str, Any], *, as_json: bool) -> None:
+    from mmsearch.cli.sentences_print import print_summary
+
     if as_json:
         typer.echo(json.dumps(summary, ensure_ascii=False))
     else:
         print_summary(summary)
-    if table.problem:
-        raise PartialResultError(table.problem)
 
 
 def _rival(given: str | None) -> SentenceSettings | Literal["greedy", "cut"] | None:
