@@ -127,15 +127,19 @@ class IdTable(Sequence[str]):
     def __getitem__(self, row: slice) -> list[str]: ...
     def __getitem__(self, row: int | slice) -> str | list[str]:
         if isinstance(row, slice):
-            return [self[i] for i in range(*row.indices(len(self)))]
+            first, stop, step = row.indices(len(self))
+            return list(self._between(first, stop)) if step == 1 else [self[i] for i in range(first, stop, step)]
         at = range(len(self))[row]
         text = bytes(self._text[self._offsets[at] : self._offsets[at + 1]])
         self._check([text], at)
         return text.decode()
 
     def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), _BLOCK):
-            ends = self._offsets[start : start + _BLOCK + 1].tolist()
+        return self._between(0, len(self))
+
+    def _between(self, first: int, stop: int) -> Iterator[str]:
+        for start in range(first, stop, _BLOCK):
+            ends = self._offsets[start : min(start + _BLOCK, stop) + 1].tolist()
             block = bytes(self._text[ends[0] : ends[-1]])
             texts = [block[a - ends[0] : b - ends[0]] for a, b in pairwise(ends)]
             self._check(texts, start)
@@ -225,13 +229,21 @@ class ChainedIds(Sequence[str]):
     def __getitem__(self, row: slice) -> list[str]: ...
     def __getitem__(self, row: int | slice) -> str | list[str]:
         if isinstance(row, slice):
-            return [self[i] for i in range(*row.indices(len(self)))]
+            first, stop, step = row.indices(len(self))
+            return self._between(first, stop) if step == 1 else [self[i] for i in range(first, stop, step)]
         at = range(len(self))[row]
         for table in self._tables[:-1]:
             if at < len(table):
                 return table[at]
             at -= len(table)
         return self._tables[-1][at]
+
+    def _between(self, first: int, stop: int) -> list[str]:
+        found: list[str] = []
+        for table in self._tables:
+            found += table[max(first, 0) : max(stop, 0)]
+            first, stop = first - len(table), stop - len(table)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return chain.from_iterable(self._tables)

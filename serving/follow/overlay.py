@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from mmsearch.errors import DataError
 from mmsearch.index import GenerationWriter
-from mmsearch.index.ids import Int64
 from mmsearch.index.layout import read_current
 from mmsearch.index.manifest import Dtype
 from mmsearch.protocols import Embedded
@@ -77,15 +76,14 @@ def _copy(writer: GenerationWriter, served: Served, start: int, without: Mapping
     kept[:start] = False
     replaced = index.rows(list(without))
     kept[replaced[replaced >= 0]] = False
-    for rows in _chunks(np.flatnonzero(kept)):
+    for first in range(start, index.num_rows, _CHUNK):
+        rows = first + np.flatnonzero(kept[first : first + _CHUNK])
+        if not rows.size:
+            continue
         stored = {space.name: index.raw(space.name, rows) for space in served.base.spaces}
         contents = index.contents(rows) if served.base.has_contents else None
-        writer.add([index.doc_ids[row] for row in rows.tolist()], stored, contents)
-
-
-def _chunks(rows: Int64) -> Iterator[Int64]:
-    for start in range(0, len(rows), _CHUNK):
-        yield rows[start : start + _CHUNK]
+        doc_ids = index.doc_ids[first : first + _CHUNK]
+        writer.add([doc_ids[row - first] for row in rows.tolist()], stored, contents)
 
 
 def _add(writer: GenerationWriter, served: Served, rows: Mapping[str, Row]) -> None:

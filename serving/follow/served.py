@@ -76,8 +76,9 @@ class Served:
     def deleted(self) -> list[str]:
         """Give the ids of the overlay's tombstones."""
         start = self.base.num_rows
-        dead = start + np.flatnonzero(~self.index.live()[start:])
-        return [self.index.doc_ids[row] for row in dead.tolist()]
+        dead = np.flatnonzero(~self.index.live()[start:])
+        doc_ids = self.index.doc_ids[start:] if dead.size else []
+        return [doc_ids[row] for row in dead.tolist()]
 
     @property
     def streams(self) -> Mapping[str, Any]:
