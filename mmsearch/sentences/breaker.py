@@ -109,20 +109,21 @@ class Breaker:
             if is_probe:
                 self._probing = False
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE * self._limit)
+                self._resume = time.monotonic() + (self._limit if self._gave_up else self._pause)
             elif self._since is None and self._answered == answered and not self.stopped:
-                self._since, self._pause = began, _FIRST_PAUSE * self._limit
-                if self._limit:
-                    _log.warning("%s; waiting for the model, up to %g s", error, self._limit)
-            elif self._since is None:
-                return not self.stopped  # others were answered meanwhile
+                self._begin_outage(error, began)
             now = time.monotonic()
-            if is_probe or self._since == began:
-                self._resume = now + (self._limit if self._gave_up else self._pause)
-            if not self._gave_up and self._since is not None and now - self._since >= self._limit:
+            if self._since is not None and not self._gave_up and now - self._since >= self._limit:
                 self._gave_up, self._resume = True, now + self._limit
                 _log.warning("%s; the model has not answered for %g s and is given up", error, self._limit)
             self._changed.notify_all()
             return not (self._gave_up or self.stopped)
+
+    def _begin_outage(self, error: Exception, began: float) -> None:
+        self._since, self._pause = began, _FIRST_PAUSE * self._limit
+        self._resume = time.monotonic() + self._pause
+        if self._limit:
+            _log.warning("%s; waiting for the model, up to %g s", error, self._limit)
 
     def _end_outage(self, is_probe: bool, answered: int = 0) -> None:
         with self._changed:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from mmsearch.cli.sentences import app
 from mmsearch.cli.sentences_grade import _key
 from mmsearch.cli.sentences_summary import _ranks, _share, summarise
-from mmsearch.errors import ConfigError, DataError, TableError
+from mmsearch.errors import ConfigError, DataError, PartialResultError, TableError
 from mmsearch.sentences.grading import Answer, Item, Proxy, Sheet
 
 METHODS = ("select", "greedy")
@@ -161,6 +161,15 @@ def test_a_sheet_is_made_once_and_gone_on_with(table):
     assert "1 of them are graded" in shown
     assert "Spearman" in shown
     assert (folder / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_transcript_that_is_not_there_is_left_out_of_a_new_sheet(table, caplog):
+    with table.open("a") as file:
+        file.write('{"doc_id": "lost", "title": "kettle", "asr": "lost.srt"}\n')
+    with pytest.raises(PartialResultError, match=r"1 videos of .* are left out"):
+        call(table, *SMALL)
+    assert "'lost': left out, its transcript cannot be read: missing_file" in caplog.text
+    assert "5 videos" in call(table, *SMALL)
 
 
 def test_other_settings_do_not_touch_a_sheet(table):

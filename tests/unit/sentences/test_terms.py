@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mmsearch.errors import ConfigError, DataError, MissingExtraError
 from mmsearch.sentences import terms as module
-from mmsearch.sentences.frequencies import DocumentFrequencies
+from mmsearch.sentences.frequencies import DocumentFrequencies, counted_text
 from mmsearch.sentences.terms import terms_of
 
 TEXTS = st.lists(st.text(alphabet="ab 一二，", max_size=12), max_size=8)
@@ -105,3 +105,9 @@ def test_memory_is_bounded_by_forgetting_what_was_seen_once():
         counted.add(f"common word{number}")
     assert counted.counts["common"] == 100
     assert len(counted.counts) <= 10
+
+
+def test_the_text_by_which_terms_are_counted_is_what_is_read_of_a_video():
+    assert counted_text("red panda", "It sleeps.", 4) == "red panda\nIt s"
+    assert counted_text(None, "It sleeps.", 99) == "\nIt sleeps."
+    assert len(counted_text("a" * 5000, "", 99)) == 1001

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from mmsearch.errors import ConfigError, DataError
+from mmsearch.sentences.frequencies import DocumentFrequencies, counted_text
 from mmsearch.sentences.grading import CUT, Plan, build_sheet, contenders, load_sheet, save_sheet
 from mmsearch.sentences.models import ModelUnavailableError
 from mmsearch.sentences.settings import SentenceSettings
@@ -118,3 +119,11 @@ def test_equal_answers_are_one(videos):
     plan = Plan(*contenders(SentenceSettings(**SMALL), SentenceSettings(**SMALL, max_transcript_chars=9999)), 3)
     sheet = build_sheet(videos, plan, {})
     assert [item.is_same for item in sheet.items] == [True] * 3
+
+
+def test_terms_are_counted_as_everywhere_else(videos, monkeypatch):
+    counted = []
+    monkeypatch.setattr(DocumentFrequencies, "add", lambda self, text: counted.append(text))
+    short = SentenceSettings(**SMALL, max_transcript_chars=50)
+    build_sheet(videos, Plan(*contenders(short), num_videos=2), {})
+    assert counted == [counted_text(video.title, video.transcript, 50) for video in videos]
