@@ -161,15 +161,15 @@ def show(found: dict[str, Times], videos: int) -> None:
     )
     line = {
         "name": "refresh_cold",
-        "value": round(rates[0], 3),
-        "unit": "x the forward rate of the towers on decoded batches",
-        "by_processor": round(rates[1], 3),
+        "value": round(rates[1], 3),
+        "unit": "x the forward rate of the towers on decoded batches, by seconds of the processor",
+        "by_clock": round(rates[0], 3),
         "changed_1_percent": round(whole, 4),
         "changed_1_percent_growing": round(growing[1], 4),
         "titles_1_percent": round(found["titles changed"][1] / found["cold"][1], 4),
         "fixed_s": round(fixed[1], 2),
         "target": f">= {MIN_COLD}; 1 % changed <= {MAX_CHANGED:.0%} of cold",
-        "met": max(rates) >= MIN_COLD and growing[1] <= MAX_CHANGED,
+        "met": rates[1] >= MIN_COLD and whole <= MAX_CHANGED,
     }
     print(json.dumps(line))
 
