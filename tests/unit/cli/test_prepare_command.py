@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from mmsearch.cli.main import app
 from mmsearch.config import load_settings
+from mmsearch.data.prepare import Summary
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import ConfigError, PartialResultError, TableError
@@ -66,3 +67,14 @@ def test_what_cannot_begin(table, tmp_path):
 def test_configs_are_settings(path):
     other_sizes = {"covers_336.yaml": 336, "demo.yaml": 48, "demo_llm.yaml": 48}
     assert load_settings(PrepareSettings, path).image_size == other_sizes.get(path.name, 224)
+
+
+def test_what_fell_back_to_greedy_sentences_is_printed_and_makes_the_result_partial(table, tmp_path, monkeypatch):
+    told = {"key_sentences": {"greedy": 3, "select": 2}, "fallbacks": {"the model did not answer": 1, "odd answer": 2}}
+    summary = Summary(5, 5, 5, 0, **told, num_unanswered=1)
+    monkeypatch.setattr("mmsearch.data.prepare.prepare", lambda *_: summary)
+    result = invoke(table, "--out", tmp_path / "out")
+    assert "fell back to greedy: the model did not answer\t1 of 5\n" in result.stdout
+    assert "fell back to greedy: odd answer\t2 of 5\n" in result.stdout
+    assert isinstance(result.exception, PartialResultError)
+    assert "1 of 5 videos got greedy key sentences" in str(result.exception)

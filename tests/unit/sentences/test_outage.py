@@ -60,7 +60,7 @@ def test_an_outage_is_waited_out_by_all_and_probed_by_one():
 
 
 def test_while_it_lasts_one_is_asked_at_a_time():
-    breaker, service = Breaker(0.6), Service()
+    breaker, service = Breaker(0.3), Service()
     service.down = True
     threads, found = in_threads(6, lambda: breaker.call(service))
     time.sleep(0.05)
