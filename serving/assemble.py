@@ -73,7 +73,7 @@ class Results:
         item = next(self._items)
         shard = self._store.load(item.key)
         if shard is None:
-            raise IntegrityError("the kept result of a work item is gone or damaged; refresh again")
+            raise IntegrityError("a result of an item is gone or cannot be read; refresh again: it alone is made anew")
         self._shard, self._at, self._left = shard, 0, len(item.videos)
         self._failed = frozenset(video.doc_id for video in shard.quarantined)
 

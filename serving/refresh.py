@@ -104,8 +104,15 @@ def export_tower(export_query_tower: Callable[[Path], object], tower: Path, spac
 
     Raises:
         FingerprintError: it is not of the model whose spaces these are.
+        DataError: the disk refuses.
     """
     shutil.rmtree(tower, ignore_errors=True)
-    export_query_tower(tower)
+    try:
+        export_query_tower(tower)
+    except OSError as error:
+        raise DataError(
+            f"{tower}: the query tower cannot be exported: {error.strerror or error}; make room or mend the disk, and "
+            "refresh again"
+        ) from error
     offered = [space.space for space in read_query_tower(tower).spaces]
     check_tower_spaces(offered, list(spaces), "the exported query tower", "the document tower")

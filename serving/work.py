@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mmsearch.errors import DataError
 from mmsearch.files import replacing
-from mmsearch.index.lock import WriteLock
+from mmsearch.index.lock import BusyIndexError, WriteLock
 from mmsearch.protocols import Embedded, Float32
 from mmsearch.types import Modality, Space
 from serving.work_item import Quarantined, Reason
@@ -172,10 +172,9 @@ def clear(index_dir: Path) -> None:
     if not work.exists():
         return
     try:
-        lock = WriteLock(index_dir)
-    except DataError:
+        with WriteLock(index_dir):
+            shutil.rmtree(work)
+    except BusyIndexError:
         return
-    try:
-        shutil.rmtree(work)
-    finally:
-        lock.release()
+    except OSError as error:  # what was to be published is; the next refresh tries again
+        log.warning("%s: cannot be removed: %s", work, error.strerror or error)

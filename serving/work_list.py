@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,8 @@ class WorkList(Collection[WorkItem]):
         item = self._todo.pop(done.key, None)
         if item is None:
             return 0
-        self._reused_path(item).unlink(missing_ok=True)
+        with suppress(OSError):  # it goes with the work folder
+            self._reused_path(item).unlink()
         self._note(item, done.quarantined)
         if self._kept is not None and (shard := self._store.load(item.key)) is not None:
             self._take_outputs(item, shard)

@@ -46,6 +46,13 @@ def test_refusal_of_every_kind(tmp_path, how):
     run("each_call.py", tmp_path, ALL, *how.split(), timeout=5000)
 
 
+@nightly
+@pytest.mark.parametrize("how", ["die", "torn", *ERRORS, "ENOSPC full"])
+def test_harm_at_each_call_of_a_refresh(tmp_path, how):
+    """RELIABILITY 1, 2 and 4: yesterday's bytes or today's, and today's in the end."""
+    run("refresh_calls.py", tmp_path, *how.split(), timeout=5000)
+
+
 @pytest.mark.parametrize(("ways", "seed"), [(1, 3), pytest.param(20, 3, marks=nightly)])
 def test_power_loss(tmp_path, ways, seed):
     """RELIABILITY 3: what was never synced may be lost, torn or reordered, and a whole state is served all the same."""
