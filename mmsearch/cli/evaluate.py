@@ -157,7 +157,7 @@ def _index_inputs(
     import numpy as np
 
     from mmsearch import logs
-    from mmsearch.index.ann import ExactSearch
+    from mmsearch.index.recall.search import ExactSearch
     from mmsearch.metrics.inputs import feature_inputs, retrieval_inputs
     from mmsearch.scoring import FeatureScorer
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mmsearch.index import ForwardIndex
-    from mmsearch.index.ann_settings import AnnSettings
+    from mmsearch.index.recall.settings import AnnSettings
     from mmsearch.protocols import Float32
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
@@ -84,7 +84,7 @@ def inspect(index: IndexDir, generation: Generation = None, as_json: Json = Fals
     """
     from mmsearch.cli.index_print import inspection_tables, show, to_plain
     from mmsearch.index.generations import list_generations
-    from mmsearch.index.inspection import inspect as describe
+    from mmsearch.index.tools.inspection import inspect as describe
 
     generations = list_generations(index)
     found = describe(index, _named(index, generation))
@@ -110,7 +110,7 @@ def verify(
     from mmsearch.errors import CorruptIndexError
     from mmsearch.index.layout import read_current
     from mmsearch.index.sweep import names_of
-    from mmsearch.index.verification import verify_generation
+    from mmsearch.index.tools.verification import verify_generation
 
     current = read_current(index)
     names = names_of(index) if every else [_named(index, generation) or current]
@@ -138,7 +138,7 @@ def diff(
     """Show what changed from one generation to another: videos, their content by modality, and their vectors."""
     from mmsearch.cli.index_print import diff_tables, show, to_plain
     from mmsearch.index import ForwardIndex
-    from mmsearch.index.diff import compare
+    from mmsearch.index.tools.diff import compare
 
     later = ForwardIndex.open(index, _named(index, after))
     earlier = ForwardIndex.open(index, _named(index, before) or _before(index, later.generation))
@@ -165,7 +165,7 @@ def export(
     A video without a vector in a space is null there (Parquet), or not in the files of that space (npy).
     """
     from mmsearch.index import ForwardIndex
-    from mmsearch.index.export import export_npy, export_parquet
+    from mmsearch.index.tools.export import export_npy, export_parquet
 
     write = export_parquet if output is Format.PARQUET else export_npy
     chosen = None if spaces is None else [name for name in spaces.split(",") if name]
@@ -193,8 +193,8 @@ def ann(
     from mmsearch.cli.index_print import ann_table, show, to_plain
     from mmsearch.config import load_arguments
     from mmsearch.index import ForwardIndex
-    from mmsearch.index.ann_build import build_ann
-    from mmsearch.index.ann_settings import AnnSettings
+    from mmsearch.index.recall.build import build_ann
+    from mmsearch.index.recall.settings import AnnSettings
 
     wanted = load_arguments(AnnSettings, settings or [])
     opened = ForwardIndex.open(index)
@@ -206,7 +206,7 @@ def ann(
 
 
 def _named(index: Path, told: str | None) -> str | None:
-    from mmsearch.index.inspection import find_generation
+    from mmsearch.index.tools.inspection import find_generation
 
     return None if told is None else find_generation(index, told)
 

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from mmsearch.index.ann_files import AnnFile
-    from mmsearch.index.diff import Diff
     from mmsearch.index.generations import GenerationInfo
-    from mmsearch.index.inspection import Inspection
-    from mmsearch.index.verification import Verification
+    from mmsearch.index.recall.files import AnnFile
+    from mmsearch.index.tools.diff import Diff
+    from mmsearch.index.tools.inspection import Inspection
+    from mmsearch.index.tools.verification import Verification
 
 _PIPE_WIDTH = 200
 _MAX_SOURCE = 120

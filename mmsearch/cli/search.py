@@ -13,7 +13,7 @@ from mmsearch.cli.mixed import OnMixed, OnMixedOption
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mmsearch.index.ann import SpaceSearch
+    from mmsearch.index.recall.search import SpaceSearch
     from mmsearch.scoring import FeatureScorer, RankFeatures
 
 EXAMPLES = """**Examples**
@@ -68,8 +68,8 @@ def run(
     modality; a blank query finds nothing.
     """
     from mmsearch.cli.score import to_json
-    from mmsearch.index.ann import ExactSearch
-    from mmsearch.index.ann_search import ApproximateSearch
+    from mmsearch.index.recall.approximate import ApproximateSearch
+    from mmsearch.index.recall.search import ExactSearch
     from mmsearch.scoring import FeatureScorer
 
     scorer = FeatureScorer.open(index, on_mixed=on_mixed.value)

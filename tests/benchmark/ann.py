@@ -22,9 +22,9 @@ from rich.table import Table
 from mmsearch.cli.index_print import size
 from mmsearch.extras import require
 from mmsearch.index import ForwardIndex, GenerationWriter
-from mmsearch.index.ann import ExactSearch
-from mmsearch.index.ann_build import build_ann
-from mmsearch.index.ann_settings import AnnSettings
+from mmsearch.index.recall.build import build_ann
+from mmsearch.index.recall.search import ExactSearch
+from mmsearch.index.recall.settings import AnnSettings
 from mmsearch.protocols import Embedded, Float32
 from mmsearch.types import Space
 

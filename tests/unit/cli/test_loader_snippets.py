@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmsearch.index import ForwardIndex, GenerationWriter
-from mmsearch.index.export import export_npy, export_parquet
+from mmsearch.index.tools.export import export_npy, export_parquet
 from mmsearch.protocols import Embedded
 from mmsearch.types import Space
 

@@ -7,7 +7,7 @@ import pytest
 
 from mmsearch.errors import DataError, MissingExtraError
 from mmsearch.index import ForwardIndex
-from mmsearch.index.ann import ExactSearch
+from mmsearch.index.recall.search import ExactSearch
 
 IDS = [f"doc-{i}" for i in range(200)]
 

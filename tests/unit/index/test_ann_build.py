@@ -12,10 +12,10 @@ import pytest
 from mmsearch.errors import ConfigError, CorruptIndexError, DataError, FormatVersionError
 from mmsearch.files import sole_writer
 from mmsearch.index import ForwardIndex, GenerationWriter
-from mmsearch.index.ann import ExactSearch
-from mmsearch.index.ann_build import build_ann
-from mmsearch.index.ann_search import ApproximateSearch
-from mmsearch.index.ann_settings import AnnSettings
+from mmsearch.index.recall.approximate import ApproximateSearch
+from mmsearch.index.recall.build import build_ann
+from mmsearch.index.recall.search import ExactSearch
+from mmsearch.index.recall.settings import AnnSettings
 from mmsearch.protocols import Embedded
 from mmsearch.types import Space
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from mmsearch.index import ForwardIndex
-from mmsearch.index.ann import ExactSearch
-from mmsearch.index.ann_build import build_ann
-from mmsearch.index.ann_search import ApproximateSearch
-from mmsearch.index.ann_settings import AnnSettings
+from mmsearch.index.recall.approximate import ApproximateSearch
+from mmsearch.index.recall.build import build_ann
+from mmsearch.index.recall.search import ExactSearch
+from mmsearch.index.recall.settings import AnnSettings
 
 #: What changes a folder or makes it last; `open` when it is for writing.
 CALLS = ("replace", "rename", "unlink", "fsync", "mkdir")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmsearch.index import ForwardIndex, GenerationWriter
-from mmsearch.index.diff import compare
+from mmsearch.index.tools.diff import compare
 from mmsearch.protocols import Embedded
 from mmsearch.types import Modality, Space
 

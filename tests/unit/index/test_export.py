@@ -11,7 +11,7 @@ import pytest
 
 from mmsearch.errors import DataError, FingerprintError
 from mmsearch.index import ForwardIndex, GenerationWriter
-from mmsearch.index.export import export_npy, export_parquet
+from mmsearch.index.tools.export import export_npy, export_parquet
 
 IDS = [f"doc-{i}" for i in range(50)]
 

@@ -10,10 +10,10 @@ import pytest
 
 from mmsearch.errors import CorruptIndexError, DataError
 from mmsearch.index import ForwardIndex, GenerationWriter
-from mmsearch.index.ann_build import build_ann
-from mmsearch.index.ann_settings import AnnSettings
-from mmsearch.index.inspection import find_generation, inspect
-from mmsearch.index.verification import verify_generation
+from mmsearch.index.recall.build import build_ann
+from mmsearch.index.recall.settings import AnnSettings
+from mmsearch.index.tools.inspection import find_generation, inspect
+from mmsearch.index.tools.verification import verify_generation
 from mmsearch.protocols import Embedded
 from mmsearch.types import Space
 

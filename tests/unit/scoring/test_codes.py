@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from mmsearch.errors import CorruptIndexError, FingerprintError
 from mmsearch.index import ForwardIndex, GenerationWriter
-from mmsearch.index.ann import ExactSearch
 from mmsearch.index.codes import score_rows
 from mmsearch.index.layout import vectors_file
 from mmsearch.index.query_tower import TowerSpace
+from mmsearch.index.recall.search import ExactSearch
 from mmsearch.matching import PolySettings, mean_code, poly_scores
 from mmsearch.protocols import Embedded
 from mmsearch.scoring import FeatureScorer, OnnxQueryEncoder

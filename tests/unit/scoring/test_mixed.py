@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from mmsearch.cli import evaluate, score, search
 from mmsearch.errors import CorruptIndexError, FingerprintError
 from mmsearch.index import ForwardIndex, GenerationWriter
-from mmsearch.index.ann import ExactSearch
+from mmsearch.index.recall.search import ExactSearch
 from mmsearch.protocols import Embedded
 from mmsearch.scoring import FeatureScorer, OnnxQueryEncoder
 from mmsearch.types import Space

@@ -11,8 +11,8 @@ import numpy as np
 from mmsearch.errors import DataError
 from mmsearch.extras import require
 from mmsearch.index.forward import ForwardIndex, Version
-from mmsearch.index.nearest import Nearest, best_of_all, flat, scan
 from mmsearch.index.query_tower import TowerSpace, read_query_tower
+from mmsearch.index.recall.nearest import Nearest, best_of_all, flat, scan
 from mmsearch.protocols import Float32
 
 #: A query vector [D]; where an index holds vectors of several models, one of each, in the order of its `versions`.
@@ -103,7 +103,7 @@ class ExactSearch(SpaceSearch):
     query takes about 8 ms on one core, with 5 codes a document six times that. Safe for threads.
 
     See also:
-        mmsearch.index.ann_search.ApproximateSearch: less work, and now and then a document less.
+        mmsearch.index.recall.approximate.ApproximateSearch: less work, and now and then a document less.
     """
 
     def _nearest(self, space: TowerSpace, version: Version) -> Nearest:

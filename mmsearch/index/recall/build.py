@@ -12,14 +12,14 @@ import numpy as np
 
 from mmsearch.errors import DataError
 from mmsearch.extras import require
-from mmsearch.index.ann_device import to_cpu, to_gpu
-from mmsearch.index.ann_files import AnnFile, Recall, building, let_serve, save
-from mmsearch.index.ann_search import Candidates, nearest_of
-from mmsearch.index.ann_settings import AnnSettings
-from mmsearch.index.ann_structure import create, num_to_train
 from mmsearch.index.forward import ForwardIndex
-from mmsearch.index.nearest import exact_best, sound_blocks
 from mmsearch.index.query_tower import TowerSpace, read_query_tower
+from mmsearch.index.recall.approximate import Candidates, nearest_of
+from mmsearch.index.recall.device import to_cpu, to_gpu
+from mmsearch.index.recall.files import AnnFile, Recall, building, let_serve, save
+from mmsearch.index.recall.nearest import exact_best, sound_blocks
+from mmsearch.index.recall.settings import AnnSettings
+from mmsearch.index.recall.structure import create, num_to_train
 from mmsearch.logs import progress
 from mmsearch.protocols import Float32
 

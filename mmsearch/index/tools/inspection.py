@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from mmsearch.errors import DataError
-from mmsearch.index.ann_files import AnnFile, list_ann
 from mmsearch.index.forward import ForwardIndex, Version
 from mmsearch.index.layout import (
     QUERY_TOWER,
@@ -22,6 +21,7 @@ from mmsearch.index.layout import (
     vectors_file,
 )
 from mmsearch.index.manifest import Manifest, StoredSpace, read_manifest
+from mmsearch.index.recall.files import AnnFile, list_ann
 
 
 @dataclass(frozen=True, slots=True)

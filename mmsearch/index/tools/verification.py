@@ -11,11 +11,11 @@ import numpy as np
 
 from mmsearch.errors import CorruptIndexError
 from mmsearch.files import hash_file
-from mmsearch.index.ann_files import list_ann
 from mmsearch.index.column import Column
 from mmsearch.index.layout import MANIFEST, ann_of, blocks_file, generations_of, present_file, scales_file, vectors_file
 from mmsearch.index.lease import Lease
 from mmsearch.index.manifest import Manifest, StoredFile, StoredSpace, read_manifest
+from mmsearch.index.recall.files import list_ann
 from mmsearch.logs import ProgressBar, progress
 
 

@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mmsearch.errors import CorruptIndexError, DataError, FormatVersionError
 from mmsearch.extras import require
 from mmsearch.files import fsync_folder, hash_file, sole_writer, write_bytes
-from mmsearch.index.ann_settings import Structure
 from mmsearch.index.layout import ann_of, generations_of
+from mmsearch.index.recall.settings import Structure
 
 #: Version of the JSON file. A reader refuses greater ones.
 FORMAT_VERSION = 1

@@ -6,7 +6,7 @@ import math
 from typing import Any, assert_never
 
 from mmsearch.errors import ConfigError
-from mmsearch.index.ann_settings import FlatSettings, HnswSettings, IvfPqSettings, Structure
+from mmsearch.index.recall.settings import FlatSettings, HnswSettings, IvfPqSettings, Structure
 
 #: faiss wants so many vectors to learn from for each centroid, and warns below; more than the other it does not use.
 _MIN_PER_CENTROID, _MAX_PER_CENTROID = 39, 256
