@@ -16,6 +16,8 @@ from serving.follow.stream import Entry, Position
 
 _SUFFIXES = (".jsonl", ".ndjson")
 _AT_ONCE = 256
+#: Of one file, at once; a line may be as long.
+_MAX_BYTES = 16 * 2**20
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +42,13 @@ class FolderStream:
             raise DataError(f"{folder}: no such folder; make it, and put .jsonl files of changes into it")
         self._folder, self.name = folder, name or str(folder.resolve())
         self._file, self._offset, self._line = "", 0, 0
-        self._late: set[str] = set()
+        self._passed: set[str] = set()
 
     def seek(self, position: Position | None) -> None:
         """Go on behind a position: file, offset in bytes, and number of lines before it."""
         at = position or {"file": "", "offset": 0, "line": 0}
         self._file, self._offset, self._line = str(at["file"]), int(at["offset"]), int(at["line"])
-        self._late = {file for file in self._list() if file < self._file}
+        self._passed = {file for file in self._list() if file < self._file}
 
     def read(self, count: int) -> list[Entry]:
         """Give the next lines.
@@ -59,9 +61,10 @@ class FolderStream:
         self._warn_of_late([file for file in files if file < self._file])
         for file in (file for file in files if file >= self._file):
             if file != self._file:
+                self._passed.add(self._file)
                 self._file, self._offset, self._line = file, 0, 0
             found += self._read(count - len(found), is_over=file != files[-1])
-            if len(found) >= count:
+            if len(found) >= count or sum(entry.num_bytes for entry in found) > _MAX_BYTES:
                 break
         return found
 
@@ -92,7 +95,7 @@ class FolderStream:
 
     def _entries(self, file: BinaryIO, count: int, arrived: float, *, is_over: bool) -> Iterator[Entry]:
         file.seek(self._offset)
-        lines = BoundedLines(file)
+        lines, read = BoundedLines(file), 0
         lines.number = self._line
         for line in lines:
             if not (lines.ended or is_over):  # somebody is writing it
@@ -103,20 +106,20 @@ class FolderStream:
             cells = lines.too_long(line) if lines.cut else json_cells(line)
             position = {"file": self._file, "offset": self._offset, "line": self._line}
             where = f"{self._folder / self._file}:{self._line}"
-            yield Entry(position, where, cells, arrived, (self._file, self._line))
-            count -= 1
-            if not count:
+            yield Entry(position, where, cells, arrived, (self._file, self._line), len(line))
+            count, read = count - 1, read + len(line)
+            if not count or read > _MAX_BYTES:
                 return
 
     def _warn_of_late(self, files: list[str]) -> None:
         for file in files:
-            if file not in self._late:
+            if file not in self._passed:
                 log.warning(
                     "%s: is not read: its name comes before %s, which was read already; give new files later names",
                     self._folder / file,
                     self._file,
                 )
-        self._late = set(files)
+        self._passed = set(files)
 
     def backlog(self) -> Iterator[Entry]:
         """Give what there is to read now, without reading it. Errors as in `read`."""

@@ -33,6 +33,9 @@ from serving.follow.superseded import Superseded
 
 log = logging.getLogger(__name__)
 
+#: Size of what was read and is on its way, beyond which nothing more is read.
+_MAX_BYTES = 256 * 2**20
+
 
 class Follower:
     """Brings the changes of a stream into an index.
@@ -159,6 +162,8 @@ class Follower:
 
     @property
     def _room(self) -> int:
+        if self._ledger.num_bytes > _MAX_BYTES:
+            return 0
         return self._settings.max_waiting - len(self._ledger) - len(self._changes)
 
     def _take(self, entry: Entry) -> None:

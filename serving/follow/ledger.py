@@ -38,6 +38,7 @@ class Ledger:
         self._open: deque[Ticket] = deque()
         self._latest: dict[str, int] = {}
         self._number = 0
+        self.num_bytes = 0
         self.position: Position | None = None
 
     def __len__(self) -> int:
@@ -52,6 +53,7 @@ class Ledger:
         """Forget what is on its way: it is read again from a position, or not needed."""
         self._open.clear()
         self._latest.clear()
+        self.num_bytes = 0
         self.position = position
 
     def take(self, entry: Entry, doc_id: str | None, now: float) -> Ticket:
@@ -59,6 +61,7 @@ class Ledger:
         self._number += 1
         ticket = Ticket(self._number, entry, doc_id, now)
         self._open.append(ticket)
+        self.num_bytes += entry.num_bytes
         if doc_id is not None:
             self._latest[doc_id] = ticket.number
         return ticket
@@ -73,5 +76,6 @@ class Ledger:
         while self._open and self._open[0].is_settled:
             first = self._open.popleft()
             self.position = first.entry.position
+            self.num_bytes -= first.entry.num_bytes
             if first.doc_id is not None and self._latest.get(first.doc_id) == first.number:
                 del self._latest[first.doc_id]

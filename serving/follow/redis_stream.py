@@ -109,7 +109,7 @@ class RedisStream:
         try:
             if self._away_since is not None:
                 self._seek()  # what was on its way when the connection broke comes again
-            found = self._client.xreadgroup(self._group, _CONSUMER, {self._stream: ">"}, count=count)
+            found = self._client.xreadgroup(self._group, _CONSUMER, {self._stream: ">"}, count=min(count, _AT_ONCE))
         except self._redis.RedisError as error:
             self._tell_away(error)
             return []
@@ -147,7 +147,8 @@ class RedisStream:
 
     def _entry(self, key: str, fields: dict[bytes, bytes] | None) -> Entry:
         arrived = min(int(key.partition("-")[0]) / 1000, time.time())
-        return Entry({"id": key}, f"{self.name} {key}", _cells(fields or {}), arrived, _order(key))
+        size = sum(len(name) + len(value) for name, value in (fields or {}).items())
+        return Entry({"id": key}, f"{self.name} {key}", _cells(fields or {}, size), arrived, _order(key), size)
 
     def done(self, position: Position) -> None:
         """Acknowledge everything up to a position."""
@@ -174,8 +175,7 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _cells(fields: dict[bytes, bytes]) -> Cells | Unreadable:
-    size = sum(len(name) + len(value) for name, value in fields.items())
+def _cells(fields: dict[bytes, bytes], size: int) -> Cells | Unreadable:
     if size > MAX_LINE_BYTES:
         return Unreadable(f"the entry has {size:,} bytes, and {MAX_LINE_BYTES:,} are read; shorten its texts", "")
     if set(fields) == {b"json"}:

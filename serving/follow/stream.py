@@ -26,6 +26,7 @@ class Entry:
         cells: its cells, or why there are none.
         arrived: when it arrived, as far as the stream knows, in seconds since the epoch.
         order: greater than that of every entry before it.
+        num_bytes: its size as it came.
     """
 
     position: Position
@@ -33,6 +34,7 @@ class Entry:
     cells: Cells | Unreadable
     arrived: float
     order: tuple[int | str, ...]
+    num_bytes: int
 
 
 class Stream(Protocol):
@@ -48,7 +50,10 @@ class Stream(Protocol):
         ...
 
     def read(self, count: int) -> Sequence[Entry]:
-        """Give the next entries that are there now, at most `count`; none when there are none. Never waits long."""
+        """Give the next entries that are there now, at most `count`; none when there are none. Never waits long.
+
+        Fewer come where they are large.
+        """
         ...
 
     def backlog(self) -> Iterator[Entry]:

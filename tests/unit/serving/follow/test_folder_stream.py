@@ -9,6 +9,7 @@ import pytest
 from mmsearch.data import lines
 from mmsearch.data.lines import Unreadable
 from mmsearch.errors import DataError
+from serving.follow import folder_stream
 from serving.follow.folder_stream import FolderStream
 
 
@@ -88,10 +89,23 @@ def test_bad_lines_come_in_their_place(tmp_path, stream, monkeypatch):
     assert stream.read(9) == [], "the long line goes on"
 
 
+def test_long_lines_come_a_few_at_a_time(tmp_path, stream, monkeypatch):
+    monkeypatch.setattr(folder_stream, "_MAX_BYTES", 100)
+    for name in ("1.jsonl", "2.jsonl"):
+        (tmp_path / name).write_text(
+            "".join(json.dumps({"doc_id": f"v{n}", "title": "x" * 60}) + "\n" for n in range(3))
+        )
+    assert [len(stream.read(9)) for _ in range(5)] == [2, 3, 1, 0, 0]
+
+
 def test_a_file_that_comes_late_is_told_once(tmp_path, stream, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
+    (tmp_path / "3.jsonl").write_text(line(3))
+    assert ids(stream.read(9)) == ["v3"]
     (tmp_path / "5.jsonl").write_text(line(5))
     assert ids(stream.read(9)) == ["v5"]
+    assert stream.read(9) == []
+    assert "is not read" not in caplog.text
     (tmp_path / "4.jsonl").write_text(line(4))
     assert stream.read(9) == stream.read(9) == []
     assert caplog.text.count("4.jsonl: is not read") == 1

@@ -8,7 +8,7 @@ from serving.follow.stream import Entry
 
 
 def entry(number):
-    return Entry({"id": number}, f"line {number}", {}, float(number), (number,))
+    return Entry({"id": number}, f"line {number}", {}, float(number), (number,), 10)
 
 
 def test_the_position_follows_the_first_unsettled_entry_whatever_the_order():
@@ -26,6 +26,7 @@ def test_the_position_follows_the_first_unsettled_entry_whatever_the_order():
             first = min(open_, default=number + 1)
             assert ledger.position == {"id": first - 1}
             assert len(ledger) == number + 1 - first
+            assert ledger.num_bytes == 10 * len(ledger)
             assert ledger.oldest_arrived == (float(first) if open_ else None)
             last = {ticket.doc_id: ticket for ticket in tickets}
             for number in open_:

@@ -26,7 +26,7 @@ from serving.follow.superseded import Superseded
 
 
 def entry(number, cells):
-    return Entry({"line": number}, f"f.jsonl:{number}", cells, 0.0, (number,))
+    return Entry({"line": number}, f"f.jsonl:{number}", cells, 0.0, (number,), 10)
 
 
 def test_a_bookmark_comes_back_and_a_damaged_one_is_none(tmp_path, caplog, monkeypatch):
