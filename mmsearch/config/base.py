@@ -8,9 +8,12 @@ from pydantic import BaseModel, ConfigDict, Discriminator
 
 
 class Settings(BaseModel):
-    """Settings are frozen, closed to unknown keys, and stand in the module of the thing that they describe."""
+    """Settings are frozen, closed to unknown keys, and stand in the module of the thing that they describe.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    No number is infinite or NaN: a limit may be large, but it is one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def by_type(default: str) -> Discriminator:
