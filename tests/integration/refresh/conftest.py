@@ -28,6 +28,13 @@ def vector_of(video: PreparedVideo, space: Space) -> np.ndarray:
     return (codes / np.linalg.norm(codes, axis=1, keepdims=True)).astype(np.float32).reshape(-1)
 
 
+def write_query_tower(folder: Path, spaces: Sequence[Space]) -> None:
+    """Write the part of a query tower that the index reads."""
+    folder.mkdir(parents=True)
+    rows = [asdict(space) | {"output": space.name} for space in spaces]
+    (folder / "query_tower.json").write_text(json.dumps({"format_version": 2, "max_length": 8, "spaces": rows}))
+
+
 class Encoder:
     """Vectors by hash of the title. Every fifth video has no cover. Counts what it was asked."""
 
@@ -46,10 +53,7 @@ class Encoder:
         }
 
     def export(self, folder: Path) -> None:
-        """Write the part of a query tower that the index reads."""
-        folder.mkdir(parents=True)
-        rows = [asdict(space) | {"output": space.name} for space in self.spaces]
-        (folder / "query_tower.json").write_text(json.dumps({"format_version": 2, "max_length": 8, "spaces": rows}))
+        write_query_tower(folder, self.spaces)
 
 
 def write_corpus(folder: Path, titles: Sequence[str] | Mapping[str, str], size: int = SHARD_SIZE) -> PreparedCorpus:
@@ -84,6 +88,12 @@ def new_encoder() -> type[Encoder]:
 def new_corpus(tmp_path: Path) -> Callable[..., PreparedCorpus]:
     """Write the corpus with these titles (over the one before)."""
     return lambda titles, size=SHARD_SIZE: write_corpus(tmp_path / "corpus", titles, size)
+
+
+@pytest.fixture
+def query_tower() -> Callable[[Path, Sequence[Space]], None]:
+    """Write a query tower that serves for publishing: exporting a real one takes seconds."""
+    return write_query_tower
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from typer.testing import CliRunner
 
 from mmsearch.errors import ConfigError, DataError, PartialResultError
 from mmsearch.index import ForwardIndex
-from mmsearch.models import MatchModel, ModelSettings, export_query_tower, save_model
+from mmsearch.models import MatchModel, ModelSettings, load_document_encoder, save_model
 from mmsearch.text import Tokenizer
 from serving.__main__ import app
 
@@ -33,16 +32,13 @@ def run(tiny_model, tmp_path_factory):
         model.document.text.embed.weight[list(bad)] = torch.nan
     folder = tmp_path_factory.mktemp("run")
     save_model(folder, model, tokenizer)
-    export_query_tower(folder, folder / "exported")
     return folder
 
 
 @pytest.fixture
-def config(run, tmp_path, monkeypatch):
-    def copied(_, folder, **options):  # exporting takes seconds, and each refresh does it
-        return shutil.copytree(run / "exported", folder)
-
-    monkeypatch.setattr("serving.refresh_command.export_query_tower", copied)
+def config(run, tmp_path, monkeypatch, query_tower):
+    spaces = load_document_encoder(run, "cpu").spaces
+    monkeypatch.setattr("serving.refresh_command.export_query_tower", lambda _, to, **options: query_tower(to, spaces))
     path = tmp_path / "nightly.yaml"
     path.write_text(
         f"model: {run}\ncorpus: {tmp_path / 'corpus'}\nindex: {tmp_path / 'index'}\n"

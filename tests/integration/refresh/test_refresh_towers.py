@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.shards import ShardWriter
 from mmsearch.files import hash_bytes, hash_file
 from mmsearch.index import ForwardIndex
-from mmsearch.models import MatchModel, ModelSettings, export_query_tower, load_document_encoder, save_model
+from mmsearch.models import MatchModel, ModelSettings, load_document_encoder, save_model
 from mmsearch.text import Tokenizer
 from mmsearch.types import Modality
 from serving.refresh import refresh
@@ -37,7 +36,6 @@ def save(folder, tiny_model, *, trained_on=False):
             for parameter in model.document.fusions.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
     save_model(folder, model, tokenizer)
-    export_query_tower(folder, folder / "exported")
     return folder
 
 
@@ -71,11 +69,16 @@ def corpus_of(tiny_corpus, tmp_path):
     return write
 
 
-def refreshed(run, corpus, index, settings=SETTINGS):
+@pytest.fixture
+def refreshed(query_tower):
     """Refresh; give the result and how many pictures the towers saw."""
-    encoder, seen = load_document_encoder(run, "cpu"), []
-    encoder._model.document.image.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
-    return refresh(corpus, encoder, partial(shutil.copytree, run / "exported"), index, settings), sum(seen)
+
+    def run_it(run, corpus, index, settings=SETTINGS, encoder=None):
+        encoder, seen = encoder or load_document_encoder(run, "cpu"), []
+        encoder._model.document.image.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+        return refresh(corpus, encoder, lambda to: query_tower(to, encoder.spaces), index, settings), sum(seen)
+
+    return run_it
 
 
 def retitled(video, title="blue fish"):
@@ -96,7 +99,7 @@ def num_pictures(videos):
     return sum((video.cover is not None) + len(video.frames) for video in videos)
 
 
-def test_a_changed_title_runs_no_picture_tower(run, videos, corpus_of, tmp_path):
+def test_a_changed_title_runs_no_picture_tower(refreshed, run, videos, corpus_of, tmp_path):
     index = tmp_path / "index"
     assert refreshed(run, corpus_of(videos), index)[1] >= num_pictures(videos)
     changed = corpus_of([retitled(video) if n % 2 else video for n, video in enumerate(videos)])
@@ -106,7 +109,7 @@ def test_a_changed_title_runs_no_picture_tower(run, videos, corpus_of, tmp_path)
     assert_right(index, run, changed)
 
 
-def test_without_keep_pictures_run_again(run, videos, corpus_of, tmp_path):
+def test_without_keep_pictures_run_again(refreshed, run, videos, corpus_of, tmp_path):
     settings = SETTINGS.model_copy(update={"keep": ()})
     refreshed(run, corpus_of(videos), tmp_path / "index", settings)
     assert not towers_dir(tmp_path / "index").exists()
@@ -114,7 +117,7 @@ def test_without_keep_pictures_run_again(run, videos, corpus_of, tmp_path):
     assert refreshed(run, changed, tmp_path / "index", settings)[1] == num_pictures(videos[1:2]) > 0
 
 
-def test_a_changed_cover_runs_its_tower_for_it_alone(run, videos, corpus_of, tmp_path):
+def test_a_changed_cover_runs_its_tower_for_it_alone(refreshed, run, videos, corpus_of, tmp_path):
     refreshed(run, corpus_of(videos), tmp_path / "index")
     hashes = {**videos[1].hashes, Modality.COVER: hash_bytes(b"other")}
     changed = corpus_of([videos[0], replace(videos[1], cover=videos[7].cover, hashes=hashes), *videos[2:]])
@@ -122,7 +125,7 @@ def test_a_changed_cover_runs_its_tower_for_it_alone(run, videos, corpus_of, tmp
     assert_right(tmp_path / "index", run, changed)
 
 
-def test_a_model_whose_picture_towers_stayed_runs_none_of_them(run, videos, corpus_of, tmp_path, tiny_model):
+def test_a_model_whose_picture_towers_stayed_runs_none_of_them(refreshed, run, videos, corpus_of, tmp_path, tiny_model):
     corpus = corpus_of(videos)
     refreshed(run, corpus, tmp_path / "index")
     other = save(tmp_path / "other", tiny_model, trained_on=True)
@@ -133,7 +136,7 @@ def test_a_model_whose_picture_towers_stayed_runs_none_of_them(run, videos, corp
     assert pictures >= num_pictures(videos), "anew means anew"
 
 
-def test_lost_outputs_cost_pictures_and_change_nothing(run, videos, corpus_of, tmp_path):
+def test_lost_outputs_cost_pictures_and_change_nothing(refreshed, run, videos, corpus_of, tmp_path):
     index = tmp_path / "index"
     refreshed(run, corpus_of(videos), index)
     shutil.rmtree(towers_dir(index))
@@ -144,7 +147,7 @@ def test_lost_outputs_cost_pictures_and_change_nothing(run, videos, corpus_of, t
 
 
 def test_a_refresh_that_failed_between_items_goes_on_to_the_same_bytes(
-    run, videos, corpus_of, tmp_path, served_bytes, monkeypatch
+    refreshed, run, videos, corpus_of, tmp_path, served_bytes, monkeypatch
 ):
     changed = [retitled(video, f"the red ball {n}") for n, video in enumerate(videos)]
     for name in ("one", "two"):
@@ -160,7 +163,7 @@ def test_a_refresh_that_failed_between_items_goes_on_to_the_same_bytes(
 
     monkeypatch.setattr(encoder, "fuse", fail)
     with pytest.raises(ZeroDivisionError):
-        refresh(corpus, encoder, partial(shutil.copytree, run / "exported"), tmp_path / "two", SETTINGS)
+        refreshed(run, corpus, tmp_path / "two", encoder=encoder)
     done, pictures = refreshed(run, corpus, tmp_path / "two")
     assert (done.num_embedded, pictures) == (len(videos), 0)
     assert served_bytes(tmp_path / "two") == served_bytes(tmp_path / "one")
