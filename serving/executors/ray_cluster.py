@@ -58,7 +58,10 @@ def cluster(address: str | None, num_gpus: float) -> Iterator[Any]:
             _connect(ray, address, num_gpus)
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = address or "this machine"
-            raise ConfigError(f"executor.address: Ray at {where} cannot be used: {error}") from error
+            raise ConfigError(
+                f"executor.address: Ray at {where} cannot be used: {error}; is it running, and does it ask for a token "
+                "(RAY_AUTH_MODE=token)?"
+            ) from error
         try:
             yield ray
         finally:
