@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from serving.work import ShardStore
 
 HERE = Path(__file__).parent
 POISON = {"v9": "crash", "v21": "raised", "v30": "not_finite"}
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 CODE = "import sys; from refresh_poison import main; main(*sys.argv[1:])"
 
 pytestmark = [
@@ -39,6 +41,9 @@ def start(folder, bad, **settings):
     chosen = {"type": "ray", "timeout_s": 30.0, "threads": 1, "size": 4, "pause_s": 0.02} | settings
     command = [sys.executable, "-c", CODE, str(folder), json.dumps(chosen), json.dumps(bad)]
     environment = os.environ | {"PYTHONPATH": ":".join([str(HERE), *sys.path])}
+    environment |= (
+        LOOPBACK if "address" in settings else {}
+    )  # else Ray takes 127.0.0.1 for this machine's other address
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
@@ -46,7 +51,7 @@ def start(folder, bad, **settings):
 def ended(started):
     """Whatever happens, the driver is gone after the block, and with it its cluster."""
     try:
-        yield
+        yield started
     finally:
         started.kill()
         started.wait()
@@ -112,13 +117,42 @@ def whole(store, key):
     return shard.doc_ids, [a.tobytes() for e in shard.embedded.values() for a in (e.vectors, e.present)]
 
 
+@pytest.fixture
+def head(tmp_path):
+    """A cluster of three CPUs that is there already; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}"]
+    command += ["--num-cpus=3", "--include-dashboard=false"]
+    quiet = LOOPBACK | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    environment = os.environ | quiet | {"PYTHONPATH": str(HERE)}  # the encoder alone: our code is sent
+    with (tmp_path / "head.log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=tmp_path)
+    try:
+        until = time.monotonic() + 60
+        while "ray stop" not in (tmp_path / "head.log").read_text():
+            assert time.monotonic() < until, (tmp_path / "head.log").read_text()
+            time.sleep(0.2)
+        yield f"127.0.0.1:{port}"
+        assert process.poll() is None, "a cluster that was there before stays"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
 @pytest.mark.nightly
-def test_actors_that_need_every_cpu_do_not_hang_but_are_refused(poison, new_corpus, tmp_path):
-    new_corpus([f"title {i}" for i in range(8)])
-    started = start(tmp_path, {}, num_actors=len(os.sched_getaffinity(0)), num_videos=8)
-    begun = time.monotonic()
+def test_a_cluster_that_is_there_is_used_and_stays(poison, new_corpus, tmp_path, head):
+    new_corpus([f"title {i}" for i in range(40)])
+    chosen = {"address": head, "cpus_per_actor": 1.0, "num_videos": 40}
+    started = start(tmp_path, {"v9": "raised"}, num_actors=[1, 2], **chosen)
     with ended(started):
-        _, err = started.communicate(timeout=120)
-    assert started.returncode != 0
-    assert "would take all" in err, err
+        out, err = started.communicate(timeout=200)
+    assert out.split() == sorted(item.key for item in poison.cut(40, 4)), err
+    refused = start(tmp_path, {}, num_actors=3, **chosen)
+    begun = time.monotonic()
+    with ended(refused):
+        _, err = refused.communicate(timeout=120)
+    assert refused.returncode != 0
+    assert "3 actors of 1 CPUs would take all 3 CPUs" in err, err
     assert time.monotonic() - begun < 100
