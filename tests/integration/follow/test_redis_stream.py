@@ -160,6 +160,7 @@ def test_it_is_followed_into_an_index(server, lab, tmp_path, follow):
     assert served.source["streams"][f"unix://{server.socket}?stream=videos"]["position"] == {"id": ids[-1]}
 
 
+@pytest.mark.nightly
 def test_a_real_process_makes_it_visible_in_time(server, lab, tmp_path, real_follower):
     lab.publish_base(tmp_path / "index", TITLES)
     process = real_follower(server.url, "max_delay_s=6")
