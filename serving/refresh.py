@@ -10,12 +10,12 @@ from pathlib import Path
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import DataError, IntegrityError
 from mmsearch.index import GenerationWriter
-from mmsearch.index.layout import read_current
 from mmsearch.index.query_tower import check_tower_spaces, read_query_tower
 from mmsearch.protocols import DocumentEncoder
 from mmsearch.types import Space
 from serving.patience import patiently
 from serving.plan import RefreshPlan, make_plan
+from serving.refresh_lock import RefreshLock
 from serving.run import Refreshed, Run
 from serving.settings import RefreshSettings
 from serving.work import clear, work_of
@@ -54,34 +54,37 @@ def refresh(
         IntegrityError: a checksum of the corpus does not hold, or the check before the swap fails.
         FingerprintError: the query tower is not of the encoder's model.
     """
+    with RefreshLock(index_dir):
+        return refresh_held(corpus, encoder, export_query_tower, index_dir, settings, load=load)
+
+
+def refresh_held(
+    corpus: PreparedCorpus,
+    encoder: DocumentEncoder,
+    export_query_tower: Callable[[Path], object],
+    index_dir: Path,
+    settings: RefreshSettings,
+    *,
+    load: Callable[[], DocumentEncoder] | None = None,
+) -> Refreshed:
+    """Refresh under a lock that the caller holds; see `refresh`.
+
+    The index is held for writing only at the end. Whatever was published meanwhile, the plan stays good: the generation
+    that it copies from is held open, and what a follower brought is read again by the follower, over the new base.
+    """
     plan = make_plan(corpus, encoder, index_dir, settings)
     if plan.is_noop:
         return _nothing_to_do(plan, index_dir)
+    run = Run(corpus, encoder, index_dir, settings, plan, load)
+    tower = work_of(index_dir) / "query_tower"
+    export_tower(export_query_tower, tower, encoder.spaces)
+    run.embed()
+    if run.changes_nothing:
+        return run.finish(_served(plan), published=False)
     with patiently(lambda: GenerationWriter(index_dir, encoder.spaces, dtype=settings.dtype)) as writer:
-        if not _is_served(plan, index_dir):  # it was replaced just now; from here on nobody else publishes
-            plan = make_plan(corpus, encoder, index_dir, settings)
-        if plan.is_noop:
-            writer.close()
-            return _nothing_to_do(plan, index_dir)
-        run = Run(corpus, encoder, index_dir, settings, plan, load)
-        tower = work_of(index_dir) / "query_tower"
-        export_tower(export_query_tower, tower, encoder.spaces)
-        run.embed()
-        if run.changes_nothing:
-            writer.close()
-            return run.finish(_served(plan), published=False)
         run.write(writer)
         name = writer.publish(query_tower=tower, source=run.source(), keep=settings.keep_generations)
     return run.finish(name, published=True)
-
-
-def _is_served(plan: RefreshPlan, index_dir: Path) -> bool:
-    """Tell whether what is served is still what the plan was made for."""
-    try:
-        current = read_current(index_dir)
-    except (DataError, IntegrityError):
-        current = None
-    return current == (None if plan.served is None else plan.served.generation)
 
 
 def _nothing_to_do(plan: RefreshPlan, index_dir: Path) -> Refreshed:

@@ -21,7 +21,7 @@ class RefreshSettings(Settings):
     index: Path | None = None
     """Folder of the forward index; the option `--index` comes before it."""
     batch_size: Annotated[int, Field(ge=1)] = 64
-    """Videos embedded at once; halve it when the GPU runs out of memory."""
+    """Videos embedded at once; halved by itself where memory lacks."""
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`."""
     dtype: Literal["float16", "float32", "int8"] = "float16"

@@ -15,8 +15,10 @@ from mmsearch.index.layout import read_current
 from mmsearch.protocols import DocumentEncoder
 from mmsearch.types import Space
 from serving.items import PlannedItem
+from serving.patience import patiently
 from serving.plan import EMBED, LEAVE_OUT, RefreshPlan, make_plan
-from serving.refresh import export_tower, refresh
+from serving.refresh import export_tower, refresh_held
+from serving.refresh_lock import RefreshLock
 from serving.run import Refreshed, Run
 from serving.settings import RefreshSettings
 from serving.work import work_of
@@ -54,10 +56,22 @@ def refresh_in_rounds(
         load: as for `refresh`.
 
     Raises:
-        DataError: as `refresh`; also when another refresh began between two rounds.
+        DataError: as `refresh`.
         IntegrityError: as `refresh`.
         FingerprintError: the query tower is not of the encoder's model.
     """
+    with RefreshLock(index_dir):
+        return _in_rounds(corpus, encoder, export_query_tower, index_dir, settings, load)
+
+
+def _in_rounds(
+    corpus: PreparedCorpus,
+    encoder: DocumentEncoder,
+    export_query_tower: Callable[[Path], object],
+    index_dir: Path,
+    settings: RefreshSettings,
+    load: Callable[[], DocumentEncoder] | None,
+) -> Refreshed:
     quarantined: list[Quarantined] = []
     num_embedded = 0
     tower: Path | None = None
@@ -70,7 +84,7 @@ def refresh_in_rounds(
             quarantined += done
             num_embedded += plan.num_embedded - len(done)
             settings = settings.model_copy(update={"retry_quarantined": False})  # they were tried, once is enough
-    last = refresh(corpus, encoder, export_query_tower, index_dir, settings, load=load)
+    last = refresh_held(corpus, encoder, export_query_tower, index_dir, settings, load=load)
     return replace(
         last,
         num_embedded=last.num_embedded + num_embedded,
@@ -135,17 +149,17 @@ def _do_round(
     base = None if served is None else base_of(served, encoder.spaces)
     if served is None or base is None:
         return None
-    with GenerationWriter(index_dir, encoder.spaces, dtype=settings.dtype, base=base) as writer:
-        if read_current(index_dir) != served.generation:  # replaced before we had the lock
-            return None
-        run = Run(corpus, encoder, index_dir, settings, plan, load)
-        run.embed()
-        quarantined = run.quarantined
-        if plan.num_embedded + plan.num_copied > len(quarantined):
+    run = Run(corpus, encoder, index_dir, settings, plan, load)
+    run.embed()
+    quarantined = run.quarantined
+    num_done = plan.num_embedded + plan.num_copied - len(quarantined)
+    if num_done:
+        with patiently(lambda: GenerationWriter(index_dir, encoder.spaces, dtype=settings.dtype, base=base)) as writer:
+            if read_current(index_dir) != served.generation:  # a follower's: an overlay of ours would undo it
+                return None
             run.write(writer)
             source = run.source() | {"corpus_hash": None, "upgrade_from": base}
             name = writer.publish(query_tower=tower, source=source, keep=settings.keep_generations)
-            num_done = plan.num_embedded + plan.num_copied - len(quarantined)
-            log.info("%s: %d of %d videos have vectors of the new model", name, num_done, len(plan.sources))
+        log.info("%s: %d of %d videos have vectors of the new model", name, num_done, len(plan.sources))
     run.note_quarantine()
     return quarantined

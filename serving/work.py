@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from mmsearch.errors import DataError
 from mmsearch.files import replacing
-from mmsearch.index.lock import BusyIndexError, WriteLock
 from mmsearch.protocols import Embedded, Float32
 from mmsearch.types import Modality, Space
 from serving.work_item import Quarantined, Reason
@@ -167,14 +166,11 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict
 
 
 def clear(index_dir: Path) -> None:
-    """Remove what a refresh kept, unless another one is at work."""
+    """Remove what a refresh kept; call it with the index held for refreshing."""
     work = work_of(index_dir)
     if not work.exists():
         return
     try:
-        with WriteLock(index_dir):
-            shutil.rmtree(work)
-    except BusyIndexError:
-        return
+        shutil.rmtree(work)
     except OSError as error:  # what was to be published is; the next refresh tries again
         log.warning("%s: cannot be removed: %s", work, error.strerror or error)

@@ -2,6 +2,7 @@
 
     INDEX/CURRENT                        one line: the name of the generation that is served
     INDEX/.lock                          held (flock) by the one live writer; holds its process id
+    INDEX/.refresh.lock                  held likewise by the one live refresh, from its plan to its end
     INDEX/generations/g000001-<16 hex>/  a whole, immutable generation
     INDEX/generations/.<hex>.writing/    one that is being written; a crash leaves it, the next writer removes it
     INDEX/generations/.<hex>.removing/   one that is being removed; likewise

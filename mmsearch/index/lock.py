@@ -1,13 +1,15 @@
-"""One writer at a time."""
+"""One writer at a time, and one of whatever else must not meet itself."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from mmsearch.errors import DataError
 from mmsearch.index.layout import lock_of
@@ -20,15 +22,19 @@ class BusyIndexError(DataError):
     """Another writer is at work; it may do to try again later."""
 
 
-class WriteLock:
-    """Hold an index for writing; the kernel lets go of it when the process dies, however it dies.
+class FileLock:
+    """Hold a file of an index alone; the kernel lets go of it when the process dies, however it dies.
+
+    Args:
+        path: the file; made when it does not exist.
+        told: gives the beginning of the error, from the process that holds it.
 
     Raises:
-        BusyIndexError: another process (or another writer of this one) holds it; the message names the process.
+        BusyIndexError: another process (or another holder in this one) has it; the message names the process.
     """
 
-    def __init__(self, index_dir: Path) -> None:
-        self._descriptor: int | None = os.open(lock_of(index_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    def __init__(self, path: Path, told: Callable[[str], str]) -> None:
+        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._descriptor, 0)
@@ -36,14 +42,12 @@ class WriteLock:
         except BlockingIOError:
             holder = _holder(self._descriptor)
             self._close()
-            raise BusyIndexError(
-                f"{index_dir}: process {holder or 'unknown'} is publishing here; wait until it ends, or end it"
-            ) from None
+            raise BusyIndexError(f"{told(holder or 'unknown')}; wait until it ends, or end it") from None
         except OSError:
             self._close()
             raise
 
-    def __enter__(self) -> WriteLock:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -60,6 +64,13 @@ class WriteLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+class WriteLock(FileLock):
+    """Hold an index for writing: while a generation is written, one is removed, or another one is to be served."""
+
+    def __init__(self, index_dir: Path) -> None:
+        super().__init__(lock_of(index_dir), lambda holder: f"{index_dir}: process {holder} is publishing here")
 
 
 def _holder(descriptor: int) -> str:

@@ -14,21 +14,25 @@ from serving.follow.recipe import Recipe
 from serving.follow.settings import FollowSettings
 from serving.patience import patiently
 from serving.refresh import refresh
+from serving.refresh_lock import RefreshLock
 from serving.settings import RefreshSettings
 
 TITLES = {f"v{number}": f"title {number}" for number in range(12)}
 
 
 @pytest.fixture
-def refreshed(lab, tmp_path):
+def refreshed(lab, tmp_path, monkeypatch):
     """Refresh the index from a table with these titles; give whether that published, and how many were embedded."""
 
-    def run(titles, weights="1"):
+    def run(titles, weights="1", meanwhile=None):
         rows = [{"doc_id": doc_id, "title": title} for doc_id, title in titles.items()]
         (tmp_path / "videos.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         settings = lab.PREPARE.model_copy(update={"num_workers": 1})
         prepare(tmp_path / "videos.jsonl", tmp_path / "corpus", settings)
         encoder, corpus = lab.Encoder(weights), PreparedCorpus.open(tmp_path / "corpus")
+        if meanwhile is not None:
+            embed = encoder.encode
+            monkeypatch.setattr(encoder, "encode", lambda videos: (meanwhile(), embed(videos))[1])
         done = refresh(corpus, encoder, encoder.export, tmp_path / "index", RefreshSettings(dtype="float32"))
         return done.published, done.num_embedded
 
@@ -60,6 +64,26 @@ def test_each_sees_what_the_other_did(lab, tmp_path, follow, append, refreshed):
     follower.settle()
     follower.settle()
     lab.check_served(index, {**TITLES, "w2": "newer"})
+
+
+def test_a_follower_publishes_while_videos_are_embedded(lab, tmp_path, follow, append, refreshed):
+    index = tmp_path / "index"
+    refreshed(TITLES)
+    follower = follow()
+    followed = {k: v for k, v in TITLES.items() if k != "v3"} | {"w9": "brought meanwhile"}
+
+    def meanwhile():
+        append(lab.upsert("w9", "brought meanwhile"), lab.delete("v3"))
+        follower.settle()
+        lab.check_served(index, followed, gone=["v3"])
+        with pytest.raises(BusyIndexError, match=f"process {os.getpid()} is refreshing"):
+            RefreshLock(index)
+
+    table = {**TITLES, "v5": "by the table"}
+    assert refreshed(table, meanwhile=meanwhile)[0]
+    follower.settle()
+    follower.settle()
+    lab.check_served(index, {**followed, "v5": "by the table"}, gone=["v3"])
 
 
 def test_the_index_tells_how_its_videos_were_prepared(lab, tmp_path, follow, append, refreshed):

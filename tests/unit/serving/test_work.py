@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmsearch.index.lock import WriteLock
 from mmsearch.protocols import Embedded
 from mmsearch.types import Modality, Space
 from serving.work import EmbeddedShard, ShardStore, clear, read_outputs, work_of, write_outputs
@@ -70,12 +69,8 @@ def test_outputs_for_an_item_come_back_and_damaged_ones_are_none(tmp_path):
     assert read_outputs(path) == {} == read_outputs(tmp_path / "none.npz")
 
 
-def test_work_is_cleared_unless_someone_is_at_it(tmp_path):
+def test_work_is_cleared_once_and_again(tmp_path):
     work_of(tmp_path).mkdir()
-    lock = WriteLock(tmp_path)
-    clear(tmp_path)
-    assert work_of(tmp_path).exists()
-    lock.release()
     clear(tmp_path)
     assert not work_of(tmp_path).exists()
     clear(tmp_path)
