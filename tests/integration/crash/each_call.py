@@ -3,6 +3,7 @@
 each_call.py FOLDER ACTION,… die | torn: old or new state, and the next writer succeeds
 each_call.py FOLDER ACTION,… ENOSPC | EIO | EMFILE | EACCES [full]: an error of ours that tells the reason, old or
     new state, nothing leaks, and the same process can go on
+... quick: what comes next is tried after every fourth harm, instead of each
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def read(index: Path) -> int:
         return -1
 
 
-def die(folder: Path, action: str, *, torn: bool) -> None:
+def die(folder: Path, action: str, every: int, *, torn: bool) -> None:
     """Die before each call, or in the middle of each write."""
     before = template(folder, action)
     seen: Counter[str] = Counter()
@@ -70,13 +71,14 @@ def die(folder: Path, action: str, *, torn: bool) -> None:
         now = read(index)
         assert now in (before, after), f"call {turn}: state {now} instead of {before} or {after}"
         seen["new" if now == after else "old"] += 1
-        states.go_on(index, turn, FIRST + turn)
+        if turn % every == 0:
+            states.go_on(index, turn // every, FIRST + turn)
     print(f"{action}: died at {turn - 1} calls{' (torn)' * torn}: {dict(seen)}")
     assert turn > (5 if action == "roll_back" else 25), "the calls were not counted"
     assert before == after or set(seen) == {"old", "new"}
 
 
-def refuse(folder: Path, action: str, error: int, *, full: bool) -> None:
+def refuse(folder: Path, action: str, every: int, error: int, *, full: bool) -> None:
     """Be refused each call that can give an error: once, or (full) from there on."""
     before = template(folder, action)
     codes: Counter[int] = Counter()
@@ -93,7 +95,8 @@ def refuse(folder: Path, action: str, error: int, *, full: bool) -> None:
         code = join(fork(be_refused))
         assert code in (0, TOLD, COPED, BARE), f"call {turn}: exit code {code}"
         codes[code] += 1
-        states.go_on(index, turn, FIRST + turn)
+        if turn % every == 0:
+            states.go_on(index, turn // every, FIRST + turn)
     told = f"{codes[TOLD]} told, {codes[COPED]} could do without"
     print(f"{action}: {errno.errorcode[error]}{' from there on' * full} at {turn - 1} calls: {told}")
     assert codes[TOLD], "nothing was ever refused"
@@ -128,7 +131,7 @@ def start(folder: Path, action: str) -> tuple[Path, int, Callable[[], None]]:
     """Give a fresh copy of the template, the state that the action leads to, and the action."""
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(folder / "template", work)
+    shutil.copytree(folder / "template", work, copy_function=os.link)  # whatever changes there is replaced
     index = work / "index"
     if action == "first":
         return index, NEXT, partial(states.publish, index, NEXT)
@@ -137,14 +140,14 @@ def start(folder: Path, action: str) -> tuple[Path, int, Callable[[], None]]:
 
 def main() -> None:
     """Do what the command line says."""
-    actions, how = sys.argv[2].split(","), sys.argv[3]
+    actions, how, every = sys.argv[2].split(","), sys.argv[3], 4 if "quick" in sys.argv else 1
     for action in actions:
         folder = fast_folder(Path(sys.argv[1]), action)
         try:
             if how in ("die", "torn"):
-                die(folder, action, torn=how == "torn")
+                die(folder, action, every, torn=how == "torn")
             else:
-                refuse(folder, action, getattr(errno, how), full="full" in sys.argv)
+                refuse(folder, action, every, getattr(errno, how), full="full" in sys.argv)
         finally:
             shutil.rmtree(folder)
 

@@ -15,28 +15,27 @@ sys.path.remove(str(HERE))
 
 ACTIONS = ("first", "publish", "overlay", "compact", "gc", "roll_back")
 ALL = ",".join(ACTIONS)
+QUICK = "publish,overlay,gc,roll_back"
 ERRORS = ("ENOSPC", "EIO", "EMFILE", "EACCES")
 
-pytestmark = pytest.mark.skipif(not can_build(), reason="no C compiler (cc) to build what stands between")
 nightly = pytest.mark.nightly
+pytestmark = pytest.mark.skipif(not can_build(), reason="no C compiler (cc) to build what stands between")
 
 
 def run(script, folder, *arguments, timeout=600):
     print(run_under_shim(HERE / script, str(folder), *map(str, arguments), folder=folder, timeout=timeout))
 
 
-def test_death_at_each_call(tmp_path):
+@pytest.mark.parametrize(("actions", "pace"), [(QUICK, "quick"), pytest.param(ALL, "whole", marks=nightly)])
+def test_death_at_each_call(tmp_path, actions, pace):
     """RELIABILITY 2: the old state or the new one, never a third; what comes next succeeds."""
-    run("each_call.py", tmp_path, ALL, "die")
+    run("each_call.py", tmp_path, actions, "die", pace, timeout=5000)
 
 
-@pytest.mark.parametrize(
-    ("actions", "error"),
-    [("publish", "ENOSPC"), ("overlay", "EACCES"), ("gc,roll_back", "EIO"), ("gc,roll_back", "EMFILE")],
-)
+@pytest.mark.parametrize(("actions", "error"), [("publish", "ENOSPC"), ("gc,roll_back", "EIO")])
 def test_refusal_at_each_call(tmp_path, actions, error):
     """RELIABILITY 4: a clear error, the old state served, nothing left behind, and the same process goes on."""
-    run("each_call.py", tmp_path, actions, error)
+    run("each_call.py", tmp_path, actions, error, "quick")
 
 
 @nightly
@@ -53,7 +52,10 @@ def test_harm_at_each_call_of_a_refresh(tmp_path, how):
     run("refresh_calls.py", tmp_path, *how.split(), timeout=5000)
 
 
-@pytest.mark.parametrize(("ways", "seed"), [(1, 3), pytest.param(20, 3, marks=nightly)])
-def test_power_loss(tmp_path, ways, seed):
-    """RELIABILITY 3: what was never synced may be lost, torn or reordered, and a whole state is served all the same."""
-    run("power.py", tmp_path, f"careless,{ALL}", ways, seed, timeout=5000)
+@pytest.mark.parametrize(("actions", "ways"), [(QUICK, 1), pytest.param(ALL, 20, marks=nightly)])
+def test_power_loss(tmp_path, actions, ways):
+    """RELIABILITY 3: what was never synced may be lost, torn or reordered, and a whole state is served all the same.
+
+    `careless` publishes without a single fsync: there the model must find states that cannot be read.
+    """
+    run("power.py", tmp_path, f"careless,{actions}", ways, 3, timeout=5000)

@@ -94,7 +94,7 @@ def kill_day_by_day(folder: Path, kills: int, seed: int) -> None:
     served = days.served("undisturbed")
     assert days.served("killed") == served
     slowly = 0.05
-    while killed < kills:
+    while killed < kills or day < 4:
         day += 1
         days.begin(day)
         wanted, tries = days.served("undisturbed"), 0
@@ -116,7 +116,6 @@ def kill_day_by_day(folder: Path, kills: int, seed: int) -> None:
         assert not (folder / "killed" / ".work").exists()
         shutil.rmtree(folder / f"corpus-{day}")
     print(f"{killed} kills in {day} days, seed {seed}")
-    assert day >= 4, "hardly a day ended"
 
 
 def wait(child: int, seconds: float) -> int | None:
