@@ -34,15 +34,20 @@ def test_changes_of_generations_tell_what_was_refused(tmp_path, change):
 
 def test_a_full_disk_does_not_keep_the_lock(tmp_path):
     """Buffered bytes are refused once more when the file is closed: that must not hide the error or hold the index."""
-    vectors = np.eye(4, dtype=np.float32)
-    with pytest.raises(DataError, match="No space left on device"), GenerationWriter(tmp_path, [SPACE]) as writer:
-        with open("/dev/full", "wb") as full:
-            for name in os.listdir("/proc/self/fd"):
-                if _is_below(name, tmp_path / "generations"):
-                    os.dup2(full.fileno(), int(name))
-        writer.add(list("abcd"), {"content": Embedded(vectors, np.ones(4, bool))})
+    writer = GenerationWriter(tmp_path, [SPACE])
+    _fill_up(tmp_path / "generations")
+    writer.add(list("abcd"), {"content": Embedded(np.eye(4, dtype=np.float32), np.ones(4, bool))})
+    with pytest.raises(DataError, match="No space left on device"):
         writer.publish(query_tower=_tower(tmp_path), source={})
     GenerationWriter(tmp_path, [SPACE]).close()
+
+
+def _fill_up(folder):
+    """Let every open file below a folder be on a full disk."""
+    with open("/dev/full", "wb") as full:
+        for name in os.listdir("/proc/self/fd"):
+            if _is_below(name, folder):
+                os.dup2(full.fileno(), int(name))
 
 
 def _is_below(descriptor, folder):
