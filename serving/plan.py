@@ -13,8 +13,10 @@ import numpy as np
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import DataError, FormatVersionError, IntegrityError
 from mmsearch.files import hash_bytes
-from mmsearch.index import ForwardIndex
+from mmsearch.index import ForwardIndex, list_generations
 from mmsearch.index.ids import hash_ids
+from mmsearch.index.layout import read_current
+from mmsearch.index.sweep import names_of
 from mmsearch.protocols import Bool, DocumentEncoder, SteppedEncoder
 from mmsearch.types import Modality
 from serving.compare import Comparison, Counts, Int64, UInt64
@@ -131,15 +133,29 @@ def quarantine_key(model: str, doc_id: str, contents: UInt64) -> str:
 
 
 def _open(index_dir: Path) -> ForwardIndex | None:
+    _refuse_lost_pointer(index_dir)
     try:
         return ForwardIndex.open(index_dir)
     except FormatVersionError:
         raise
     except IntegrityError as error:
-        log.warning("what is served cannot be read, and will be replaced: %s", error)
+        log.warning("what is served cannot be read, and will be replaced (serving publish goes back): %s", error)
         return None
     except DataError:  # nothing was published yet
         return None
+
+
+def _refuse_lost_pointer(index_dir: Path) -> None:
+    """Refuse to embed everything again only because the small file that names the served generation is gone."""
+    try:
+        read_current(index_dir)
+    except (DataError, IntegrityError) as error:
+        known = [info.number for info in list_generations(index_dir)] if names_of(index_dir) else []
+        if known:
+            raise DataError(
+                f"{index_dir}: CURRENT cannot be read, and there are whole generations; serve one of them again: "
+                f"python -m serving publish --index {index_dir} --generation {known[-1]}"
+            ) from error
 
 
 def _why_anew(served: ForwardIndex | None, encoder: DocumentEncoder, settings: RefreshSettings) -> str | None:

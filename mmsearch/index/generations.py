@@ -46,12 +46,15 @@ class GenerationInfo:
 def list_generations(index_dir: Path | str) -> list[GenerationInfo]:
     """Give every whole generation that was served, oldest first; those that cannot be read are told in the log.
 
+    Where CURRENT is lost or damaged they are listed all the same, so that one of them can be served again.
+
     Raises:
         DataError: nothing was published here.
-        CorruptIndexError: CURRENT does not hold the name of a generation.
     """
     index_dir = Path(index_dir)
-    current, manifests, infos = read_current(index_dir), {}, []
+    current, manifests, infos = _current_or_none(index_dir), {}, []
+    if current is None and not names_of(index_dir):
+        raise DataError(f"{index_dir}: no index here; publish one first")
     for name in names_of(index_dir):
         folder = generations_of(index_dir) / name
         if (folder / UNSERVED).exists() and name != current:
