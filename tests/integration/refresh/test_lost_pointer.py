@@ -19,7 +19,7 @@ def test_a_generation_is_served_again_by_its_number_and_nothing_is_embedded(new_
     first = refresh(corpus, encoder, encoder.export, index, settings).generation
     damage(index / "CURRENT")
     encoder.asked.clear()
-    with pytest.raises(DataError, match="serving publish --index .* --generation 1$"):
+    with pytest.raises(DataError, match=r"serving publish --index .* --generation 1$"):
         refresh(corpus, encoder, encoder.export, index, settings)
     assert [info.name for info in list_generations(index)] == [first]
     done = CliRunner().invoke(app, ["publish", "--index", str(index), "--generation", "1"])
