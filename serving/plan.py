@@ -20,6 +20,7 @@ from mmsearch.index.sweep import names_of
 from mmsearch.protocols import Bool, DocumentEncoder, SteppedEncoder
 from mmsearch.types import Modality
 from serving.compare import Comparison, Counts, Int64, UInt64
+from serving.damage import find_damaged
 from serving.items import ItemCutter, PlannedItem, Videos
 from serving.quarantine import QuarantinedRow, read_quarantine
 from serving.settings import RefreshSettings
@@ -76,7 +77,10 @@ class RefreshPlan:
 def make_plan(
     corpus: PreparedCorpus, encoder: DocumentEncoder, index_dir: Path, settings: RefreshSettings
 ) -> RefreshPlan:
-    """Compare a corpus and a model with what is served. Reads ids and hashes, no text, picture or vector.
+    """Compare a corpus and a model with what is served. Reads ids and hashes, no text or picture.
+
+    Vectors that are served and stay are read once, and compared with their checksums, whether or not anything changed:
+    a refresh that has nothing to do may say so.
 
     The same corpus, model, settings and served generation give the same plan, so that a refresh that was killed finds
     what it did before. A served generation that cannot be read counts as none; vectors in damaged blocks are embedded
@@ -88,20 +92,22 @@ def make_plan(
     """
     served = _open(index_dir)
     anew = _why_anew(served, encoder, settings)
+    damaged: Bool | None = None
     if served is not None and anew is None and _is_made_of(served, corpus):
-        rows = np.arange(0, dtype=np.int64)  # nothing is copied: the plan is a no-op
-        return RefreshPlan(served, Counts(unchanged=corpus.num_videos), None, rows, (), same_corpus=True)
+        damaged = find_damaged(index_dir, served, np.ones(served.num_rows, np.bool_))
+        if damaged is None:
+            rows = np.arange(0, dtype=np.int64)  # nothing is copied: the plan is a no-op
+            return RefreshPlan(served, Counts(unchanged=corpus.num_videos), None, rows, (), same_corpus=True)
     if served is not None and not served.has_contents:
         anew = anew or "what is served holds no content hashes"
     planner = _Planner(served, anew, encoder, index_dir, settings)
-    plan = planner.run(corpus)
-    if plan.is_noop or served is None:
+    plan = planner.run(corpus, damaged)
+    if served is None or damaged is not None:
         return plan
-    damaged = _damaged(served, plan.sources)
-    if damaged is None:
-        return plan
-    log.warning("%d videos lie in damaged blocks of %s and are embedded anew", damaged.sum(), served.generation)
-    return planner.run(corpus, damaged)
+    copied = np.zeros(served.num_rows, np.bool_)
+    copied[plan.sources[plan.sources >= 0]] = True
+    damaged = find_damaged(index_dir, served, copied)
+    return plan if damaged is None else planner.run(corpus, damaged)
 
 
 def recipe_of(encoder: DocumentEncoder, settings: RefreshSettings) -> str:
@@ -174,17 +180,6 @@ def _is_made_of(served: ForwardIndex, corpus: PreparedCorpus) -> bool:
     """Tell whether a generation holds every video of a corpus just as it is."""
     same = served.source.get("corpus_hash") == corpus.content_hash
     return same and served.base is None and served.num_docs == corpus.num_videos
-
-
-def _damaged(served: ForwardIndex, sources: Int64) -> Bool | None:
-    """Tell of which rows of the index a vector to be copied is damaged, [num_rows]; None = of none."""
-    copied = sources[sources >= 0]
-    damaged = np.zeros(served.num_rows, np.bool_)
-    for start in range(0, len(copied), 1 << 16):
-        rows = copied[start : start + (1 << 16)]
-        for space in served.spaces:
-            damaged[rows[~served.sound(space.name, rows)]] = True
-    return damaged if damaged.any() else None
 
 
 class _Planner:

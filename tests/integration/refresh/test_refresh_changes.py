@@ -127,6 +127,29 @@ def test_vectors_in_damaged_blocks_are_not_copied_but_made_again(new_corpus, new
     assert served_bytes(tmp_path / "index") == served_bytes(tmp_path / "cold")
 
 
+@pytest.mark.parametrize("same_corpus", [True, False])
+def test_a_flipped_bit_is_mended_though_nothing_else_changed(
+    new_corpus, new_encoder, tmp_path, served_bytes, monkeypatch, same_corpus
+):
+    monkeypatch.setattr("serving.damage._WINDOW", 4 * 8 * 9)  # a block in several windows
+    index = tmp_path / "index"
+    name = run(new_corpus(TITLES), new_encoder(), index).generation
+    sound = served_bytes(index)
+    corpus = new_corpus(TITLES, size=16 if same_corpus else 9)
+    path = index / "generations" / name / vectors_file("content")
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    encoder = new_encoder()
+    done = run(corpus, encoder, index)
+    assert done.published, "it would have been told to be up to date"
+    assert set(encoder.asked) == set(TITLES), "all of its block"
+    assert served_bytes(index) == sound
+    again = new_encoder()
+    done = run(corpus, again, index)
+    assert (again.asked, done.published, done.plan.same_corpus) == ([], False, True)
+
+
 class Poisoned:
     """Makes an encoder give NaN for some videos."""
 
