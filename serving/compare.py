@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from mmsearch.errors import CorruptIndexError
 from mmsearch.index import ForwardIndex
 from mmsearch.protocols import Bool
 from mmsearch.types import Modality
@@ -14,19 +16,24 @@ from mmsearch.types import Modality
 Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(slots=True)
 class Counts:
     """How many videos of a corpus a generation lacks, has otherwise, has as they are; and what it has too many.
 
     `changed_by` counts a changed video under every modality that differs, one that came or went among them; where no
-    content hashes are stored, every video counts as changed, and nobody knows by what.
+    content hashes are stored, every video counts as changed, and nobody knows by what. `brought_back` counts those of
+    the new ones that the served overlay holds as deleted: a stream said so since the base was published. Deletes that
+    were merged into a base are not known any more.
     """
 
     new: int = 0
     changed: int = 0
     unchanged: int = 0
     deleted: int = 0
+    brought_back: int = 0
     changed_by: dict[Modality, int] = field(default_factory=lambda: dict.fromkeys(Modality, 0))
 
 
@@ -40,6 +47,7 @@ class Comparison:
     def __init__(self, served: ForwardIndex | None) -> None:
         self._served = served
         self._seen = np.zeros(0 if served is None else served.num_rows, np.bool_)
+        self._dead = _dead_ids(served)
         self.counts = Counts()
 
     def add(self, doc_ids: list[str], contents: UInt64) -> tuple[Int64, Bool]:
@@ -61,6 +69,8 @@ class Comparison:
         changed = found & ~unchanged
         counts = self.counts
         counts.new += num - int(found.sum())
+        if self._dead:
+            counts.brought_back += sum(doc_ids[at] in self._dead for at in np.flatnonzero(~found).tolist())
         counts.unchanged += int(unchanged.sum())
         counts.changed += int(changed.sum())
         for at, modality in enumerate(Modality if served.has_contents else ()):
@@ -72,3 +82,15 @@ class Comparison:
         if self._served is not None:
             self.counts.deleted = int((self._served.live() & ~self._seen).sum())
         return self.counts
+
+
+def _dead_ids(served: ForwardIndex | None) -> set[str]:
+    """Give the ids that an overlay replaced or deleted; those of them that cannot be found were deleted."""
+    if served is None or served.base is None:
+        return set()
+    ids = served.doc_ids
+    try:
+        return {ids[row] for row in np.flatnonzero(~served.live()).tolist()}
+    except CorruptIndexError as error:  # a refresh is what mends it
+        log.warning("deletes of the served overlay cannot be counted: %s", error)
+        return set()

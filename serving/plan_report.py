@@ -16,6 +16,8 @@ _ITEM_BYTES = {"float32": 4, "float16": 2, "int8": 1}
 #: Of a document, beside its vectors: content hashes, hash, row and offset of its id, and the id itself, about.
 _FIXED_BYTES = 64 + 8 + 4 + 8 + 24
 
+BROUGHT_BACK = "they come back until its follower has read again"
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -56,6 +58,7 @@ def to_json(plan: RefreshPlan, cost: Cost) -> dict[str, Any]:
         "changed_by": {modality.value: number for modality, number in counts.changed_by.items() if number},
         "unchanged": counts.unchanged,
         "deleted": counts.deleted,
+        "brought_back": counts.brought_back,
         "left_out": len(plan.left_out),
         "anew": plan.anew,
         "embed": plan.num_embedded,
@@ -79,6 +82,8 @@ def to_table(plan: RefreshPlan, cost: Cost) -> Table:
     kept = "copied" if plan.anew is None else "embedded anew"
     by = ", ".join(f"{m.value} {number:,}" for m, number in counts.changed_by.items() if number)
     table.add_row(f"{counts.new:,}", "new", "embedded")
+    if counts.brought_back:
+        table.add_row(f"{counts.brought_back:,}", "of these deleted by a stream since", BROUGHT_BACK)
     table.add_row(f"{counts.changed:,}", "changed" + (f" ({by})" if by else ""), "embedded anew")
     table.add_row(f"{counts.unchanged:,}", "unchanged", kept if not plan.is_noop else "nothing")
     table.add_row(f"{counts.deleted:,}", "deleted", "left out of the next generation")

@@ -75,6 +75,7 @@ def refresh_held(
     plan = make_plan(corpus, encoder, index_dir, settings)
     if plan.is_noop:
         return _nothing_to_do(plan, index_dir)
+    _tell_brought_back(plan)
     run = Run(corpus, encoder, index_dir, settings, plan, load)
     tower = work_of(index_dir) / "query_tower"
     export_tower(export_query_tower, tower, encoder.spaces)
@@ -92,6 +93,14 @@ def _nothing_to_do(plan: RefreshPlan, index_dir: Path) -> Refreshed:
     clear(index_dir)
     log.info("%s is up to date: %s holds this corpus and this model; nothing was published", index_dir, served)
     return Refreshed(served, published=False, plan=plan)
+
+
+def _tell_brought_back(plan: RefreshPlan) -> None:
+    if number := plan.counts.brought_back:
+        log.warning(
+            "%d videos of the table were deleted by a stream since: they come back until its follower has read again",
+            number,
+        )
 
 
 def _served(plan: RefreshPlan) -> str:

@@ -1,6 +1,7 @@
 """Refreshes of whole tables while a stream is followed into the same index."""
 
 import json
+import logging
 import os
 import threading
 
@@ -13,6 +14,8 @@ from mmsearch.index.lock import BusyIndexError, WriteLock
 from serving.follow.recipe import Recipe
 from serving.follow.settings import FollowSettings
 from serving.patience import patiently
+from serving.plan import make_plan
+from serving.plan_report import cost_of, to_json, to_table
 from serving.refresh import refresh
 from serving.refresh_lock import RefreshLock
 from serving.settings import RefreshSettings
@@ -84,6 +87,39 @@ def test_a_follower_publishes_while_videos_are_embedded(lab, tmp_path, follow, a
     follower.settle()
     follower.settle()
     lab.check_served(index, {**followed, "v5": "by the table"}, gone=["v3"])
+
+
+def test_a_refresh_tells_how_many_deletes_of_a_stream_it_brings_back(
+    lab, tmp_path, follow, append, refreshed, caplog, monkeypatch
+):
+    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
+    index = tmp_path / "index"
+    refreshed(TITLES)
+    follower = follow()
+    append(lab.delete("v2"), lab.delete("v3"), lab.delete("v4"), lab.upsert("v5", "five"), lab.delete("never there"))
+    follower.settle()
+    table = {k: v for k, v in TITLES.items() if k != "v4"} | {"w1": "new"}
+    assert refreshed(table)[0]
+    assert (
+        caplog.text.count("2 videos of the table were deleted by a stream since: they come back until its follower")
+        == 1
+    )
+    assert ForwardIndex.open(index).num_docs == len(table), "v2 and v3 are back"
+    follower.settle()
+    follower.settle()
+    expected = {k: v for k, v in table.items() if k not in ("v2", "v3")} | {"v5": "five"}
+    lab.check_served(index, expected, gone=["v2", "v3", "v4"])
+
+    corpus, encoder = PreparedCorpus.open(tmp_path / "corpus"), lab.Encoder()
+    plan = make_plan(corpus, encoder, index, RefreshSettings(dtype="float32"))
+    cost = cost_of(plan, encoder.spaces, "float32")
+    assert (plan.counts.new, to_json(plan, cost)["brought_back"]) == (2, 2)
+    cells = [list(column.cells) for column in to_table(plan, cost).columns]
+    assert list(zip(*cells, strict=True))[1] == (
+        "2",
+        "of these deleted by a stream since",
+        "they come back until its follower has read again",
+    )
 
 
 def test_the_index_tells_how_its_videos_were_prepared(lab, tmp_path, follow, append, refreshed):
