@@ -3,6 +3,9 @@
 `INDEX/.towers` is an LMDB environment that only the driver of a refresh opens. Key: fingerprint of the tower (8 bytes),
 content hash of the modality (8), hash of the document id (8). Value: xxh3-64 of the rest, number of rows, number of
 columns, and float32 numbers. What is damaged, lacking or of other weights is computed again: nothing here is needed.
+
+A file that LMDB finds damaged is thrown away. Where it refuses for another reason (a full disk, say) its transaction
+leaves the file as it was: that stays, and what could not be kept is computed again.
 """
 
 from __future__ import annotations
@@ -52,19 +55,22 @@ class KeptOutputs:
 
     def __init__(self, folder: Path, fingerprints: Mapping[Modality, str]) -> None:
         self._marks = {m: xxhash.xxh3_64_digest(mark.encode()) for m, mark in fingerprints.items()}
-        self._folder, self._error = folder, require("lmdb", extra="refresh").Error
-        self._environment = _open(folder)
+        self._folder, self._lmdb, self._refused = folder, require("lmdb", extra="refresh"), False
+        self._environment: Any = None
+        with self._forgiving():
+            self._environment = _open(folder)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._environment.close()
+        if self._environment is not None:
+            self._environment.close()
 
     def find(self, item: PlannedItem) -> Outputs:
         """Give what is known of an item's videos that did not change: by modality and place in the item."""
         found: dict[Modality, dict[int, Float32]] = {}
-        with self._forgiving(), self._environment.begin(buffers=True) as transaction:
+        with self._forgiving(), self._begin(buffers=True) as transaction:
             for modality, places in item.reusable.items():
                 keys = self._keys(item, modality, places)
                 values = {n: _unpacked(transaction.get(key)) for n, key in zip(places.tolist(), keys, strict=True)}
@@ -73,7 +79,7 @@ class KeptOutputs:
 
     def put(self, item: PlannedItem, outputs: Outputs) -> None:
         """Keep outputs, by modality and place in the item, durably."""
-        with self._forgiving(), self._environment.begin(write=True) as transaction:
+        with self._forgiving(), self._begin(write=True) as transaction:
             for modality, kept in outputs.items():
                 places = np.array(sorted(kept), np.int64)
                 for place, key in zip(places.tolist(), self._keys(item, modality, places), strict=True):
@@ -87,7 +93,7 @@ class KeptOutputs:
         """
         alive = {self._marks[modality]: np.unique(hashes) for modality, hashes in contents.items()}
         removed = 0
-        with self._forgiving(), self._environment.begin(write=True) as transaction, transaction.cursor() as cursor:
+        with self._forgiving(), self._begin(write=True) as transaction, transaction.cursor() as cursor:
             for keys in _blocks(cursor):
                 table = np.frombuffer(b"".join(keys), "<u8").reshape(-1, 3)
                 dead = np.ones(len(keys), np.bool_)
@@ -100,12 +106,27 @@ class KeptOutputs:
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
-        """Begin anew when LMDB finds its file damaged, or cannot write: a refresh does not end for what can be made."""
+        """Begin anew when LMDB finds its file damaged; do without when it refuses: what can be made ends no refresh."""
         try:
             yield
-        except self._error as error:
-            log.warning("%s: is thrown away, and pictures are encoded again: %s", self._folder, error)
+        except (self._lmdb.Error, OSError) as error:
+            if isinstance(error, _damage(self._lmdb)):
+                self._begin_anew(error)
+            elif not self._refused:
+                self._refused = True
+                log.warning("%s: outputs of towers are not kept, and what is there stays: %s", self._folder, error)
+
+    def _begin(self, **options: bool) -> Any:
+        if self._environment is None:
+            raise self._lmdb.Error("it could not be opened")
+        return self._environment.begin(**options)
+
+    def _begin_anew(self, error: Exception) -> None:
+        log.warning("%s: is thrown away, and pictures are encoded again: %s", self._folder, error)
+        if self._environment is not None:
             self._environment.close()
+        self._environment = None
+        with self._forgiving():
             shutil.rmtree(self._folder)
             self._environment = _open(self._folder)
 
@@ -115,8 +136,18 @@ class KeptOutputs:
         return [self._marks[modality] + both[at : at + 16] for at in range(0, len(both), 16)]
 
 
+def _damage(lmdb: Any) -> tuple[type[Exception], ...]:
+    """Give the errors that tell of a damaged file; the others tell of the disk, or of this process."""
+    return (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError)
+
+
 def _open(folder: Path) -> Any:
-    """Open the environment; one that cannot be read is thrown away."""
+    """Open the environment; one that is damaged is thrown away.
+
+    Raises:
+        lmdb.Error: LMDB refuses.
+        OSError: the disk refuses.
+    """
     lmdb = require("lmdb", extra="refresh")
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -125,7 +156,7 @@ def _open(folder: Path) -> Any:
             return environment
         environment.close()
         problem = "it was cut"
-    except lmdb.Error as error:
+    except _damage(lmdb) as error:
         problem = str(error)
     log.warning("%s: cannot be used (%s); pictures are encoded again", folder, problem)
     shutil.rmtree(folder)

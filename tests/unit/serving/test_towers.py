@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -144,3 +147,50 @@ def test_a_cut_file_is_begun_anew(tmp_path, keep):
         assert kept.find(item()) == {}
         kept.put(item(), {COVER: outputs([2])})
         assert_same(kept.find(item()), {COVER: outputs([2])})
+
+
+def refused(folder, given):
+    """Put more than there is room for, twice; what was there before must be found, then and afterwards."""
+    with KeptOutputs(folder, MARKS) as kept:
+        for seed in (1, 2):
+            kept.put(item(seed=seed), {FRAMES: outputs(range(6), (64, 99))})
+            assert kept.find(item(seed=seed)) == {}, "all of a put or nothing"
+        assert_same(kept.find(item()), given)
+    with KeptOutputs(folder, MARKS) as kept:
+        assert_same(kept.find(item()), given)
+
+
+def test_a_full_map_costs_what_is_put_and_nothing_that_is_there(tmp_path, monkeypatch, caplog):
+    given = {COVER: outputs(range(6))}
+    with KeptOutputs(tmp_path / "kept", MARKS) as kept:
+        kept.put(item(), given)
+    monkeypatch.setattr("serving.towers._MAP_SIZE", 1 << 16)
+    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
+    refused(tmp_path / "kept", given)
+    assert caplog.text.count("what is there stays: mdb_put: MDB_MAP_FULL") == 1, "it is told once"
+
+
+def test_a_disk_that_takes_no_more_costs_what_is_put_and_nothing_that_is_there(tmp_path):
+    given = {COVER: outputs(range(6))}
+    with KeptOutputs(tmp_path / "kept", MARKS) as kept:
+        kept.put(item(), given)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+            refused(tmp_path / "kept", given)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_where_it_cannot_be_opened_nothing_is_kept_and_nothing_fails(tmp_path):
+    (tmp_path / "kept").write_bytes(b"a file")
+    with KeptOutputs(tmp_path / "kept", MARKS) as kept:
+        kept.put(item(), {COVER: outputs(range(6))})
+        assert kept.find(item()) == {}
+        assert kept.prune({COVER: np.empty(0, np.uint64)}) == 0
+    assert (tmp_path / "kept").read_bytes() == b"a file"
