@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmsearch.errors import DataError
 from mmsearch.files import hash_bytes, read_json, write_json
-from serving.follow.stream import Position
+from serving.follow.stream import Position, Stream
 
 log = logging.getLogger(__name__)
 
@@ -53,3 +53,20 @@ class Bookmark:
         """Write it, durably. An older one costs time, and nothing else."""
         value = {"generation": self.generation, "position": self.position, "since": self.since}
         write_json(folder / "bookmark.json", value)
+
+
+def lost(stream: Stream, mark: Bookmark, read_to: Position | None) -> str | None:
+    """Tell what may be missing in the index, when a stream is to be read again after a refresh.
+
+    Args:
+        stream: the stream.
+        mark: where it stands in what is served now.
+        read_to: how far it was read before.
+
+    Returns:
+        A line for people; None = it is not read again, or both ends of what is read again are still there.
+    """
+    if read_to is None or mark.position != mark.since or read_to == mark.since:
+        return None
+    gone = stream.gone(mark.since) or stream.gone(read_to)
+    return gone and f"{gone} was removed: changes since the last refresh may be missing until a table holds them"

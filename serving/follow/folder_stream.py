@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,8 @@ class FolderStream:
 
     Files are read in the order of their names (number them with leading zeros, or name them by time), and each only
     grows: a file is over when there is a later one. A line counts when its line end is there, or its file is over. A
-    file whose name comes before what was read is not read; a warning names it.
+    file whose name comes before what was read is not read, and neither is what is no regular file (a folder, a named
+    pipe); a warning names it. Files are to stay until a refresh of a table that holds them was published.
 
     Args:
         folder: the folder; files may be added at any time.
@@ -43,12 +45,33 @@ class FolderStream:
         self._folder, self.name = folder, name or str(folder.resolve())
         self._file, self._offset, self._line = "", 0, 0
         self._passed: set[str] = set()
+        self._refused: set[str] = set()
 
     def seek(self, position: Position | None) -> None:
-        """Go on behind a position: file, offset in bytes, and number of lines before it."""
+        """Go on behind a position: file, offset in bytes, and number of lines before it.
+
+        When its file is gone, an error of the log tells, and reading goes on with the next file.
+        """
+        self._go_to(position)
+        if gone := self.gone(position):
+            log.error(
+                "%s: was removed, and is to be read on behind line %d: changes that stood there, or in files after it "
+                "that were removed as well, are lost unless a refreshed table holds them",
+                gone,
+                self._line,
+            )
+
+    def _go_to(self, position: Position | None) -> None:
         at = position or {"file": "", "offset": 0, "line": 0}
         self._file, self._offset, self._line = str(at["file"]), int(at["offset"]), int(at["line"])
         self._passed = {file for file in self._list() if file < self._file}
+
+    def gone(self, position: Position | None) -> str | None:
+        """Name the file of a position when something was read of it, and it is not there any more."""
+        if position is None or int(position["offset"]) == 0:
+            return None
+        path = self._folder / str(position["file"])
+        return None if path.exists() else str(path)
 
     def read(self, count: int) -> list[Entry]:
         """Give the next lines.
@@ -70,16 +93,29 @@ class FolderStream:
 
     def _list(self) -> list[str]:
         try:
-            names = os.listdir(self._folder)
+            with os.scandir(self._folder) as entries:
+                found = [entry for entry in entries if entry.name.endswith(_SUFFIXES) and entry.name[0] != "."]
+                regular = {entry.name for entry in found if _is_regular(entry)}
         except OSError as error:
             raise DataError(f"{self._folder}: cannot be read: {error.strerror}") from error
-        return sorted(name for name in names if name.endswith(_SUFFIXES) and not name.startswith("."))
+        for entry in found:
+            if entry.name not in regular:
+                self._refuse(entry.name)
+        return sorted(regular)
+
+    def _refuse(self, name: str) -> None:
+        if name not in self._refused:
+            self._refused.add(name)
+            log.warning("%s: is not read: it is no regular file", self._folder / name)
 
     def _read(self, count: int, *, is_over: bool) -> list[Entry]:
         path = self._folder / self._file
         try:
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_open_at_once) as file:
                 status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):  # it took the place of a file after that was listed
+                    self._refuse(self._file)
+                    return []
                 if status.st_size < self._offset:
                     raise DataError(
                         f"{path}: has {status.st_size:,} bytes, and {self._offset:,} were read before; files of a "
@@ -88,7 +124,7 @@ class FolderStream:
                 if status.st_size == self._offset:
                     return []
                 return list(self._entries(file, count, min(status.st_mtime, time.time()), is_over=is_over))
-        except FileNotFoundError:  # removed after it was listed
+        except (FileNotFoundError, IsADirectoryError):  # removed or replaced after it was listed
             return []
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from error
@@ -124,7 +160,8 @@ class FolderStream:
     def backlog(self) -> Iterator[Entry]:
         """Give what there is to read now, without reading it. Errors as in `read`."""
         other = FolderStream(self._folder, self.name)
-        other.seek({"file": self._file, "offset": self._offset, "line": self._line})
+        other._refused = self._refused
+        other._go_to({"file": self._file, "offset": self._offset, "line": self._line})
         while entries := other.read(_AT_ONCE):
             yield from entries
 
@@ -137,3 +174,15 @@ class FolderStream:
 
     def close(self) -> None:
         """Do nothing: no file is open between reads."""
+
+
+def _is_regular(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # links in a circle
+        return False
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a named pipe would otherwise be waited for until somebody writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -16,7 +16,7 @@ from mmsearch.errors import CorruptIndexError, DataError, IntegrityError
 from mmsearch.index.layout import read_current
 from mmsearch.index.lock import BusyIndexError
 from mmsearch.types import Space
-from serving.follow.bookmark import Bookmark
+from serving.follow.bookmark import Bookmark, lost
 from serving.follow.change import ChangeReader
 from serving.follow.changes import Changes
 from serving.follow.events import Broken, Encoded, Event, Failed, Prepared
@@ -132,9 +132,12 @@ class Follower:
 
     def _attach(self) -> None:
         """Look at what is served, and go on from where the stream is in it."""
+        read_to = self._ledger.position or self._kept.position
         self._served = self._open()
         mark = self._served.bookmark(self._stream.name, self._kept)
-        self._since = mark.since
+        self._since, self._status.lost = mark.since, lost(self._stream, mark, read_to)
+        if self._status.lost is not None:
+            log.error("%s", self._status.lost)
         self._start_from(mark.position)
 
     def _start_from(self, position: Position | None) -> None:
@@ -187,9 +190,9 @@ class Follower:
         self._ledger.settle(ticket)
 
     def _reject(self, entry: Entry, error: RowError) -> None:
-        self._rejects.add(entry, error)
-        self._status.rejected += 1
-        log.warning("%s: %s (listed in %s)", entry.where, error.problem, self._rejects.path)
+        if self._rejects.add(entry, error):
+            self._status.rejected += 1
+            log.warning("%s: %s (listed in %s)", entry.where, error.problem, self._rejects.path)
 
     def _hear(self) -> None:
         for event in self._pipeline.events():

@@ -131,6 +131,17 @@ class RedisStream:
         except self._redis.RedisError as error:
             log.warning("%s: %s", self.name, error)
 
+    def gone(self, position: Position | None) -> str | None:
+        """Name the entry at a position when it was trimmed or deleted."""
+        if position is None:
+            return None
+        at = _id(position)
+        try:
+            return None if self._client.xrange(self._stream, at, at, count=1) else f"{self.name} {at}"
+        except self._redis.RedisError as error:
+            log.warning("%s: %s", self.name, error)
+            return None
+
     def wait(self, seconds: float) -> None:
         """Sleep until there is an entry, or the time is over."""
         try:  # XREAD only looks; XREADGROUP would deliver what `read` is to give

@@ -26,6 +26,7 @@ class Status:
         self._visible_then = self._worst_s = 0.0
         self.visible = self.rejected = self.publications = 0
         self.busy: str | None = None
+        self.lost: str | None = None
 
     def published(self, count: int, delay_s: float) -> None:
         """Note that changes became visible, the oldest of them `delay_s` after it arrived."""
@@ -51,7 +52,8 @@ class Status:
         now = self._clock()
         rate = (self.visible - self._visible_then) / max(now - self._told_at, 1e-9)
         note = f"lag {lag_s:.1f} s, {rate:.1f} docs/s, {waiting} waiting, {self.rejected} rejected"
-        self._bar.note(note if self.busy is None else f"{note}; {self.busy}")
+        note = "; ".join(part for part in (note, self.busy, self.lost) if part is not None)
+        self._bar.note(note)
         fields = {
             "lag_s": round(lag_s, 3),
             "docs_per_s": round(rate, 3),
@@ -62,5 +64,5 @@ class Status:
             "publications": self.publications,
             "generation": generation,
         }
-        log.info("%s", note if self.busy is None else f"{note}; {self.busy}", extra={"fields": fields})
+        log.info("%s", note, extra={"fields": fields})
         self._told_at, self._visible_then, self._worst_s = now, self.visible, 0.0

@@ -60,6 +60,10 @@ class Stream(Protocol):
         """Give what there is to read now, without reading it: the position stays."""
         ...
 
+    def gone(self, position: Position | None) -> str | None:
+        """Name what was read up to a position and has been removed since; None = it is there, as far as is known."""
+        ...
+
     def wait(self, seconds: float) -> None:
         """Wait for entries at most so long; may return early without any."""
         ...

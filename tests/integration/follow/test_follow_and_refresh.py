@@ -23,6 +23,10 @@ from serving.settings import RefreshSettings
 TITLES = {f"v{number}": f"title {number}" for number in range(12)}
 
 
+def without(titles, *doc_ids):
+    return {doc_id: title for doc_id, title in titles.items() if doc_id not in doc_ids}
+
+
 @pytest.fixture
 def refreshed(lab, tmp_path, monkeypatch):
     """Refresh the index from a table with these titles; give whether that published, and how many were embedded."""
@@ -42,7 +46,8 @@ def refreshed(lab, tmp_path, monkeypatch):
     return run
 
 
-def test_each_sees_what_the_other_did(lab, tmp_path, follow, append, refreshed):
+def test_each_sees_what_the_other_did(lab, tmp_path, follow, append, refreshed, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
     index = tmp_path / "index"
     assert refreshed(TITLES) == (True, 12)
     follower = follow()
@@ -61,12 +66,21 @@ def test_each_sees_what_the_other_did(lab, tmp_path, follow, append, refreshed):
     lab.check_served(index, table, gone=["v2"])
     assert ForwardIndex.open(index).base is None, "nothing is missing in it"
 
-    append(lab.upsert("w2", "newer"))
+    append(lab.upsert("w2", "newer"), lab.upsert("v6", "newer"), lab.delete("v7"), lab.delete("v8"), lab.delete("w1"))
     follower.settle()
+    assert "deleted by a stream" not in caplog.text
     assert refreshed(TITLES)[0], "a table that is older than the one before takes back what that one held"
+    assert "2 videos of the table were deleted by a stream since: they come back until its follower has" in caplog.text
+    assert (ForwardIndex.open(index).rows(["v7", "v8"]) >= 0).all()
     follower.settle()
     follower.settle()
-    lab.check_served(index, {**TITLES, "w2": "newer"})
+    lab.check_served(index, {**without(TITLES, "v7", "v8"), "w2": "newer", "v6": "newer"}, gone=["v7", "v8", "w1"])
+
+    plan = make_plan(PreparedCorpus.open(tmp_path / "corpus"), lab.Encoder(), index, RefreshSettings(dtype="float32"))
+    cost = cost_of(plan, lab.Encoder().spaces, "float32")
+    assert (plan.counts.new, to_json(plan, cost)["brought_back"]) == (2, 2)
+    cells = [list(column.cells)[1] for column in to_table(plan, cost).columns]
+    assert cells == ["2", "of these deleted by a stream since", "they come back until its follower has read again"]
 
 
 def test_a_follower_publishes_while_videos_are_embedded(lab, tmp_path, follow, append, refreshed):
@@ -87,39 +101,6 @@ def test_a_follower_publishes_while_videos_are_embedded(lab, tmp_path, follow, a
     follower.settle()
     follower.settle()
     lab.check_served(index, {**followed, "v5": "by the table"}, gone=["v3"])
-
-
-def test_a_refresh_tells_how_many_deletes_of_a_stream_it_brings_back(
-    lab, tmp_path, follow, append, refreshed, caplog, monkeypatch
-):
-    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
-    index = tmp_path / "index"
-    refreshed(TITLES)
-    follower = follow()
-    append(lab.delete("v2"), lab.delete("v3"), lab.delete("v4"), lab.upsert("v5", "five"), lab.delete("never there"))
-    follower.settle()
-    table = {k: v for k, v in TITLES.items() if k != "v4"} | {"w1": "new"}
-    assert refreshed(table)[0]
-    assert (
-        caplog.text.count("2 videos of the table were deleted by a stream since: they come back until its follower")
-        == 1
-    )
-    assert ForwardIndex.open(index).num_docs == len(table), "v2 and v3 are back"
-    follower.settle()
-    follower.settle()
-    expected = {k: v for k, v in table.items() if k not in ("v2", "v3")} | {"v5": "five"}
-    lab.check_served(index, expected, gone=["v2", "v3", "v4"])
-
-    corpus, encoder = PreparedCorpus.open(tmp_path / "corpus"), lab.Encoder()
-    plan = make_plan(corpus, encoder, index, RefreshSettings(dtype="float32"))
-    cost = cost_of(plan, encoder.spaces, "float32")
-    assert (plan.counts.new, to_json(plan, cost)["brought_back"]) == (2, 2)
-    cells = [list(column.cells) for column in to_table(plan, cost).columns]
-    assert list(zip(*cells, strict=True))[1] == (
-        "2",
-        "of these deleted by a stream since",
-        "they come back until its follower has read again",
-    )
 
 
 def test_the_index_tells_how_its_videos_were_prepared(lab, tmp_path, follow, append, refreshed):

@@ -1,6 +1,7 @@
 """Step by step, with a clock of its own: what becomes visible when, and what is read again after what."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -233,3 +234,31 @@ def test_what_was_replaced_long_ago_does_not_come_back_for_a_moment(lab, index, 
         follower.settle()
         lab.check_served(index, newest, gone=["v3"])
     assert len(follower.pipeline.embedded) == 9
+
+
+@pytest.mark.parametrize("removed", ["2.jsonl", "1.jsonl", None])
+def test_files_that_were_removed_before_a_refresh_are_told(
+    lab, index, tmp_path, follow, append, caplog, monkeypatch, removed
+):
+    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
+    caplog.set_level("INFO")
+    follower = follow(status_every_s=1.0)
+    append(lab.upsert("v1", TITLES["v1"]))
+    follower.settle()  # the corpus has caught up to here
+    append(lab.upsert("v1", "one"))
+    append("nonsense\n", lab.delete("v2"), file="2.jsonl")
+    follower.settle()
+    if removed is not None:
+        (tmp_path / "stream" / removed).unlink()
+    assert "was removed" not in caplog.text
+    lab.publish_base(index, TITLES)
+    for _ in range(2):
+        follower.settle()
+    told = f"{removed} was removed: changes since the last refresh may be missing until a table holds them"
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    lines = [record.getMessage() for record in caplog.records if "rejected" in vars(record).get("fields", {})]
+    assert any(told in error for error in errors) == (told in lines[-1]) == (removed is not None)
+    expected = TITLES if removed == "1.jsonl" else TITLES | {"v1": "one"}
+    gone = [] if removed == "2.jsonl" else ["v2"]
+    lab.check_served(index, {doc_id: expected[doc_id] for doc_id in expected if doc_id not in gone}, gone=gone)
+    assert (follower.folder / "rejected.jsonl").read_text().count("nonsense") == 1, "it was read twice"

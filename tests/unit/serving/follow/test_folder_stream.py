@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import random
 
 import pytest
@@ -122,6 +123,53 @@ def test_files_may_be_removed_after_they_were_read_and_must_not_shrink(tmp_path,
     (tmp_path / "3.jsonl").write_text("")
     with pytest.raises(DataError, match=r"3\.jsonl: has 0 bytes, and \d+ were read before"):
         stream.read(9)
+
+
+@pytest.fixture
+def told(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
+    return caplog
+
+
+def test_what_is_no_regular_file_is_told_once_and_passed_over(tmp_path, stream, told):
+    os.mkfifo(tmp_path / "1.jsonl")
+    (tmp_path / "2.jsonl").write_text(line(2) + line(3)[:5])
+    (tmp_path / "3.jsonl").mkdir()
+    (tmp_path / "4.jsonl").symlink_to("4.jsonl")
+    assert ids(stream.read(9)) == ["v2"], "a folder does not end the file before it"
+    assert ids(stream.backlog()) == ids(stream.read(9)) == []
+    for name in ("1", "3", "4"):
+        assert told.text.count(f"{name}.jsonl: is not read: it is no regular file") == 1
+
+
+def test_a_pipe_that_takes_the_place_of_a_listed_file_is_not_waited_for(tmp_path, stream, told, monkeypatch):
+    (tmp_path / "1.jsonl").write_text(line(1))
+    (tmp_path / "2.jsonl").write_text(line(2))
+    names = stream._list()
+    monkeypatch.setattr(stream, "_list", lambda: names)
+    (tmp_path / "1.jsonl").unlink()
+    os.mkfifo(tmp_path / "1.jsonl")
+    assert ids(stream.read(9)) == ["v2"]
+    (tmp_path / "2.jsonl").unlink()
+    (tmp_path / "2.jsonl").mkdir()
+    assert stream.read(9) == []
+    assert told.text.count("1.jsonl: is not read: it is no regular file") == 1
+
+
+def test_a_position_whose_file_is_gone_is_told_and_the_next_file_is_read(tmp_path, stream, told):
+    (tmp_path / "1.jsonl").write_text(line(1) + line(2))
+    (tmp_path / "2.jsonl").write_text(line(3))
+    position = stream.read(1)[0].position
+    stream.seek(position)
+    stream.seek({"file": "0.jsonl", "offset": 0, "line": 0})
+    assert not told.records
+    (tmp_path / "1.jsonl").unlink()
+    stream.seek(position)
+    assert [record.levelname for record in told.records] == ["ERROR"]
+    assert "1.jsonl: was removed, and is to be read on behind line 1: changes that stood there" in told.text
+    assert ids(stream.backlog()) == ids(stream.read(9)) == ["v3"]
+    assert len(told.records) == 1
+    assert stream.gone(position) == str(tmp_path / "1.jsonl")
 
 
 def test_a_folder_must_be_there(tmp_path):

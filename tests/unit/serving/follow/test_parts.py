@@ -41,6 +41,22 @@ def test_a_bookmark_comes_back_and_a_damaged_one_is_none(tmp_path, caplog, monke
     assert caplog.text.count("cannot be used") == 3
 
 
+def test_a_reject_is_listed_once_however_often_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(rejects, "_MAX_LISTED", 3)
+    path, bad = tmp_path / "rejected.jsonl", RowError("cover", "no such file")
+    with Rejects(path) as kept:
+        assert kept.add(entry(1, {"doc_id": "v1"}), bad)
+        assert not kept.add(entry(1, {"doc_id": "v1"}), bad)
+        assert kept.add(entry(2, {"doc_id": "v1"}), bad), "another line"
+        assert kept.add(entry(2, {"doc_id": "v1"}), RowError("cover", "truncated")), "another reason"
+    with Rejects(path) as kept:  # as after a kill
+        assert not kept.add(entry(1, {"doc_id": "v1"}), bad)
+        assert kept.add(entry(1, {"doc_id": "v2"}), bad), "another row"
+        assert kept.add(entry(1, {"doc_id": "v1"}), bad), "too long ago to be known"
+        assert kept.count == 2
+    assert len(path.read_text().splitlines()) == 5
+
+
 def test_rejects_are_told_in_full_and_do_not_fill_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(rejects, "_MAX_BYTES", 20_000)
     with Rejects(tmp_path / "of" / "rejected.jsonl") as kept:
@@ -126,7 +142,7 @@ def test_the_status_tells_lag_and_rate(caplog, monkeypatch):
     assert status.is_due
     status.published(30, 1.5)
     status.published(10, 0.5)
-    status.busy = "process 7 is publishing here"
+    status.busy, status.lost = "process 7 is publishing here", "a.jsonl was removed"
     with caplog.at_level("INFO"):
         status.tell(lag_s=2.25, waiting=3, generation="g1")
     assert caplog.records[0].fields == {
@@ -139,7 +155,7 @@ def test_the_status_tells_lag_and_rate(caplog, monkeypatch):
         "publications": 2,
         "generation": "g1",
     }
-    assert "process 7" in caplog.text
+    assert "0 rejected; process 7 is publishing here; a.jsonl was removed" in caplog.text
     assert not status.is_due
 
 
