@@ -80,6 +80,7 @@ class Follower:
         self._kept = Bookmark.read(folder)
         self._uncompactable: Served | None = None
         self._since: Position | None = None
+        self._base = ""
         self._attach()
 
     @property
@@ -135,9 +136,11 @@ class Follower:
         read_to = self._ledger.position or self._kept.position
         self._served = self._open()
         mark = self._served.bookmark(self._stream.name, self._kept)
-        self._since, self._status.lost = mark.since, lost(self._stream, mark, read_to)
-        if self._status.lost is not None:
-            log.error("%s", self._status.lost)
+        self._since, gone = mark.since, lost(self._stream, mark, read_to)
+        if gone is not None:
+            log.error("%s", gone)
+        if gone is not None or self._base != self._served.base.generation:  # else followers of other streams publish
+            self._status.lost, self._base = gone, self._served.base.generation
         self._start_from(mark.position)
 
     def _start_from(self, position: Position | None) -> None:

@@ -262,3 +262,16 @@ def test_files_that_were_removed_before_a_refresh_are_told(
     gone = [] if removed == "2.jsonl" else ["v2"]
     lab.check_served(index, {doc_id: expected[doc_id] for doc_id in expected if doc_id not in gone}, gone=gone)
     assert (follower.folder / "rejected.jsonl").read_text().count("nonsense") == 1, "it was read twice"
+    if removed == "2.jsonl":
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "1.jsonl").write_text(lab.upsert("w1", "of another stream"))
+        follow(str(tmp_path / "other")).settle()
+        caplog.clear()
+        follower.settle()
+        assert told in caplog.text, "it is still missing"
+        lab.publish_base(index, {**TITLES, "v1": "one"})
+        follower.settle()
+        caplog.clear()
+        follower.settle()
+        assert "rejected" in caplog.text
+        assert told not in caplog.text
