@@ -18,7 +18,6 @@ from serving.plan import RefreshPlan, make_plan
 from serving.refresh_lock import RefreshLock
 from serving.run import Refreshed, Run
 from serving.settings import RefreshSettings
-from serving.work import clear, work_of
 
 log = logging.getLogger(__name__)
 
@@ -77,20 +76,18 @@ def refresh_held(
         return _nothing_to_do(plan, index_dir)
     _tell_brought_back(plan)
     run = Run(corpus, encoder, index_dir, settings, plan, load)
-    tower = work_of(index_dir) / "query_tower"
-    export_tower(export_query_tower, tower, encoder.spaces)
+    export_tower(export_query_tower, run.tower, encoder.spaces)
     run.embed()
     if run.changes_nothing:
         return run.finish(_served(plan), published=False)
     with patiently(lambda: GenerationWriter(index_dir, encoder.spaces, dtype=settings.dtype)) as writer:
         run.write(writer)
-        name = writer.publish(query_tower=tower, source=run.source(), keep=settings.keep_generations)
+        name = writer.publish(query_tower=run.tower, source=run.source(), keep=settings.keep_generations)
     return run.finish(name, published=True)
 
 
 def _nothing_to_do(plan: RefreshPlan, index_dir: Path) -> Refreshed:
     served = _served(plan)
-    clear(index_dir)
     log.info("%s is up to date: %s holds this corpus and this model; nothing was published", index_dir, served)
     return Refreshed(served, published=False, plan=plan)
 

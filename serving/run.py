@@ -66,7 +66,8 @@ class Run:
     ) -> None:
         self._corpus, self._encoder, self._index_dir = corpus, encoder, index_dir
         self._settings, self._plan = settings, plan
-        work = work_of(index_dir)
+        self._recipe = recipe_of(encoder, settings)
+        self._work = work = work_of(index_dir, self._recipe)
         self._store = ShardStore(work, encoder.spaces, settings.dtype)
         self._marks = towers_of(encoder, settings)
         given = (lambda: encoder) if load is None else load
@@ -84,7 +85,7 @@ class Run:
         total, start, num_embedded = self._plan.num_embedded, time.monotonic(), 0
         with ExitStack() as stack:
             kept = stack.enter_context(self._open_kept()) if self._marks else None
-            todo = WorkList(self._plan.items, self._store, kept, work_of(self._index_dir), self._draw_check)
+            todo = WorkList(self._plan.items, self._store, kept, self._work, self._draw_check)
             bar = stack.enter_context(progress("embed", total, unit="videos"))
             bar.advance(total - todo.num_videos)
             for done in self._executor.run(todo, self._job):
@@ -101,11 +102,16 @@ class Run:
         log.info("embedded %d videos (%.1f a second); %d were done before", num_embedded, rate, before)
 
     def _draw_check(self, quarantined: Collection[str]) -> WorkItem | None:
-        self._check_item = self._sample.item(recipe_of(self._encoder, self._settings), self._corpus, quarantined)
+        self._check_item = self._sample.item(self._recipe, self._corpus, quarantined)
         return self._check_item
 
     def _open_kept(self) -> KeptOutputs:
         return KeptOutputs(towers_dir(self._index_dir), self._marks)
+
+    @property
+    def tower(self) -> Path:
+        """Folder into which the query tower is to be exported."""
+        return self._work / "query_tower"
 
     @property
     def changes_nothing(self) -> bool:
@@ -148,7 +154,7 @@ class Run:
         self.note_quarantine()
         if published and self._marks:
             self._prune()
-        clear(self._index_dir)
+        clear(self._index_dir, self._recipe)
         embedded = self._plan.num_embedded - len(self._quarantined)
         return Refreshed(generation, published, self._plan, embedded, self.quarantined)
 

@@ -16,7 +16,7 @@ from mmsearch.protocols import DocumentEncoder
 from mmsearch.types import Space
 from serving.items import PlannedItem
 from serving.patience import patiently
-from serving.plan import EMBED, LEAVE_OUT, RefreshPlan, make_plan
+from serving.plan import EMBED, LEAVE_OUT, RefreshPlan, make_plan, recipe_of
 from serving.refresh import export_tower, refresh_held
 from serving.refresh_lock import RefreshLock
 from serving.run import Refreshed, Run
@@ -77,7 +77,7 @@ def _in_rounds(
     tower: Path | None = None
     while (plan := _next_round(corpus, encoder, index_dir, settings)) is not None:
         if tower is None:
-            tower = work_of(index_dir) / "query_tower"
+            tower = work_of(index_dir, recipe_of(encoder, settings)) / "query_tower"
             export_tower(export_query_tower, tower, encoder.spaces)
         done = _do_round(corpus, encoder, index_dir, settings, plan, tower, load)
         if done is not None:  # else the plan was out of date

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,9 +26,16 @@ log = logging.getLogger(__name__)
 Outputs = Mapping[Modality, Mapping[int, Float32]]
 
 
-def work_of(index_dir: Path) -> Path:
-    """Give the folder of unfinished work of an index."""
-    return index_dir / ".work"
+#: After so many seconds without a change, unfinished work counts as given up.
+GIVEN_UP_AFTER = 30 * 24 * 3600.0
+
+
+def work_of(index_dir: Path, recipe: str) -> Path:
+    """Give the folder of an index for unfinished work of one recipe (`serving.plan.recipe_of`).
+
+    Each recipe has its own, so that an upgrade that was killed goes on, whatever was refreshed in between.
+    """
+    return index_dir / ".work" / recipe[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +173,25 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]], dict
     return json.loads(arrays["record"].tobytes()), arrays, outputs
 
 
-def clear(index_dir: Path) -> None:
-    """Remove what a refresh kept; call it with the index held for refreshing."""
-    work = work_of(index_dir)
-    if not work.exists():
-        return
+def clear(index_dir: Path, recipe: str) -> None:
+    """Remove what a refresh kept, and what others kept and gave up; call it with the index held for refreshing."""
+    own, everyones = work_of(index_dir, recipe), index_dir / ".work"
     try:
-        shutil.rmtree(work)
+        for folder in list(everyones.iterdir()) if everyones.exists() else []:
+            if folder == own or time.time() - _last_change(folder) > GIVEN_UP_AFTER:
+                _remove(folder)
+        if everyones.exists() and not any(everyones.iterdir()):
+            everyones.rmdir()
     except OSError as error:  # what was to be published is; the next refresh tries again
-        log.warning("%s: cannot be removed: %s", work, error.strerror or error)
+        log.warning("%s: cannot be removed: %s", everyones, error.strerror or error)
+
+
+def _last_change(path: Path) -> float:
+    return max(found.lstat().st_mtime for found in (path, *path.rglob("*")))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -37,13 +37,11 @@ def test_a_second_refresh_of_the_same_publishes_nothing(new_corpus, new_encoder,
     name = refresh(new_corpus(TITLES), first, first.export, tmp_path / "index", SETTINGS).generation
     again = new_encoder()
     monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)  # a command line in this process turns it off
-    (tmp_path / "index" / ".work").mkdir()  # what a kill right after the swap leaves
     with caplog.at_level("INFO"):
         done = refresh(new_corpus(TITLES), again, again.export, tmp_path / "index", SETTINGS)
     assert (done.generation, done.published) == (name, False)
     assert again.asked == []
     assert "is up to date" in caplog.text
-    assert not (tmp_path / "index" / ".work").exists()
 
 
 @pytest.mark.parametrize("change", ["corpus", "weights", "dtype", "codes"])
@@ -69,7 +67,7 @@ def test_a_failed_refresh_goes_on_where_it_was(new_corpus, new_encoder, tmp_path
     broken.before = fail
     with pytest.raises(RuntimeError, match="out of memory"):
         refresh(new_corpus(TITLES), broken, broken.export, tmp_path / "two", SETTINGS)
-    kept = sorted((tmp_path / "two" / ".work").glob("*.npz"))
+    kept = sorted((tmp_path / "two" / ".work").glob("*/*.npz"))
     assert len(kept) == 2
     kept[0].write_bytes(kept[0].read_bytes()[:-9] + b"\0" * 9)
     whole = new_encoder()
@@ -90,6 +88,25 @@ def test_shards_of_another_model_are_not_taken(new_corpus, new_encoder, tmp_path
     assert len(second.asked) == 50
     vectors, _ = ForwardIndex.open(tmp_path / "index").vectors("content", np.arange(50))
     np.testing.assert_array_equal(vectors, expected_vectors(corpus, second, "content"))
+
+
+@pytest.mark.parametrize("between", ["nothing to do", "another title", "another model", "another dtype"])
+def test_another_refresh_leaves_unfinished_work_alone(new_corpus, new_encoder, tmp_path, between):
+    index, old = tmp_path / "index", new_encoder("1")
+    refresh(new_corpus(TITLES), old, old.export, index, SETTINGS)
+    upgrade = new_encoder("2")
+    upgrade.before = lambda: upgrade.asked[40:] and 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        refresh(new_corpus(TITLES), upgrade, upgrade.export, index, SETTINGS)
+    other = new_encoder("3" if between == "another model" else "1")
+    settings = SETTINGS.model_copy(update={"dtype": "float16"} if between == "another dtype" else {})
+    corpus = new_corpus([*TITLES[:-1], "another title"] if between == "another title" else TITLES)
+    done = refresh(corpus, other, other.export, index, settings)
+    assert done.published == (between != "nothing to do")
+    again = new_encoder("2")
+    refresh(new_corpus(TITLES), again, again.export, index, SETTINGS)
+    assert len(again.asked) == 50 - 32, "the two shards that were finished are not done again"
+    assert not (index / ".work").exists()
 
 
 def test_a_video_whose_vector_is_not_finite_is_left_out(new_corpus, new_encoder, tmp_path):

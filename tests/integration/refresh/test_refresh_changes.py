@@ -18,7 +18,6 @@ from serving.plan import make_plan
 from serving.quarantine import read_quarantine
 from serving.refresh import refresh
 from serving.settings import RefreshSettings
-from serving.work import work_of
 
 SETTINGS = RefreshSettings(batch_size=5, dtype="float32", shard_size=7, check_sample=0)
 TITLES = {f"v{i}": f"title {i}" for i in range(60)}
@@ -105,7 +104,7 @@ def test_a_refresh_that_failed_within_goes_on_to_the_same_bytes(new_corpus, new_
     broken.before = lambda: 1 / 0 if len(broken.asked) >= 14 else None
     with pytest.raises(ZeroDivisionError):
         run(new_corpus(more), broken, tmp_path / "two")
-    assert len(list(work_of(tmp_path / "two").glob("*.npz"))) == 2
+    assert len(list((tmp_path / "two" / ".work").glob("*/*.npz"))) == 2
     encoder = new_encoder()
     run(new_corpus(more), encoder, tmp_path / "two")
     assert len(encoder.asked) == 25 - 14

@@ -20,15 +20,15 @@ def test_a_query_tower_that_cannot_be_exported_is_told(tmp_path):
 
 
 def test_work_that_cannot_be_removed_does_not_fail_a_refresh_that_has_published(tmp_path, monkeypatch, caplog):
-    work_of(tmp_path).mkdir()
+    work_of(tmp_path, "recipe").mkdir(parents=True)
 
     def refuse(folder):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr("shutil.rmtree", refuse)
     monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)  # a command line in this process turns it off
-    clear(tmp_path)
+    clear(tmp_path, "recipe")
     assert "cannot be removed: Input/output error" in caplog.text
     monkeypatch.undo()
-    clear(tmp_path)
-    assert not work_of(tmp_path).exists()
+    clear(tmp_path, "recipe")
+    assert not (tmp_path / ".work").exists()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import numpy as np
 import pytest
 
 from mmsearch.protocols import Embedded
 from mmsearch.types import Modality, Space
-from serving.work import EmbeddedShard, ShardStore, clear, read_outputs, work_of, write_outputs
+from serving.work import GIVEN_UP_AFTER, EmbeddedShard, ShardStore, clear, read_outputs, work_of, write_outputs
 from serving.work_item import Quarantined, Reason
 
 SPACES = (Space("cover", 2, "f1"), Space("content.title", 3, "f2", 4))
@@ -69,8 +72,18 @@ def test_outputs_for_an_item_come_back_and_damaged_ones_are_none(tmp_path):
     assert read_outputs(path) == {} == read_outputs(tmp_path / "none.npz")
 
 
-def test_work_is_cleared_once_and_again(tmp_path):
-    work_of(tmp_path).mkdir()
-    clear(tmp_path)
-    assert not work_of(tmp_path).exists()
-    clear(tmp_path)
+def test_own_work_is_cleared_and_that_of_others_when_it_was_given_up(tmp_path):
+    own, others = work_of(tmp_path, "a" * 32), work_of(tmp_path, "b" * 32)
+    for folder in (own, others):
+        (folder / "query_tower").mkdir(parents=True)
+        (folder / "query_tower" / "x").write_bytes(b"x")
+    old = time.time() - GIVEN_UP_AFTER - 60
+    for path in (others, others / "query_tower"):
+        os.utime(path, (old, old))
+    clear(tmp_path, "a" * 32)
+    assert not own.exists()
+    assert (others / "query_tower" / "x").exists(), "a file in it is new"
+    os.utime(others / "query_tower" / "x", (old, old))
+    clear(tmp_path, "a" * 32)
+    assert not (tmp_path / ".work").exists()
+    clear(tmp_path, "a" * 32)
