@@ -101,6 +101,15 @@ def real_data():
 
 
 @pytest.fixture(autouse=True)
+def ordinary_priority():
+    """No test leaves its process with a real-time priority, which everything that it starts later would have too."""
+    yield
+    if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) not in (os.SCHED_OTHER, os.SCHED_BATCH):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        pytest.fail("the test left its process with a real-time priority: every other process would starve")
+
+
+@pytest.fixture(autouse=True)
 def only_loopback(monkeypatch):
     """No test reaches the network: connections leave this process for loopback addresses and local sockets only."""
     connect = socket.socket.connect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -60,6 +61,10 @@ def write_video(
             frame.pts, frame.time_base = (times_ms[number] if times_ms else number), base
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
+    if codec == "libsvtav1" and hasattr(os, "sched_setscheduler"):
+        # SVT-AV1 makes the calling thread of a root user a real-time one (FIFO, 99), and leaves it so: it and every
+        # process that it starts later would starve the whole machine.
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     return path
 
 
