@@ -12,7 +12,7 @@ ASKED  = $(and $(wildcard $(LLM)),$(wildcard $(VENV)/lib/python3*/site-packages/
 CORPUS = $(if $(ASKED),configs/prepare/demo_llm.yaml sentences.model.path=$(LLM),configs/prepare/demo.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo llm test unit lint format bench clean
+.PHONY: help demo llm test unit slow lint format bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -50,6 +50,9 @@ lint: $(READY)
 
 unit: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile
+
+slow: $(READY)  ## the tests of kills, faults and several processes that take longer
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile -m 'slow and not nightly and not gpu'
 
 format: $(READY)  ## format the code
 	$(BIN)/ruff check --fix mmsearch training serving tests

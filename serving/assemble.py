@@ -62,7 +62,9 @@ class Results:
             there[start : start + len(ids)] = [doc_id not in self._failed for doc_id in ids]
             stop = self._at + int(there[start : start + len(ids)].sum())
             if [doc_id for doc_id in ids if doc_id not in self._failed] != list(self._shard.doc_ids[self._at : stop]):
-                raise IntegrityError("the kept result of a work item is of other videos; remove INDEX/.work")
+                raise IntegrityError(
+                    f"{self._store.folder}: the kept result of a work item is of other videos; remove this folder"
+                )
             for name, embedded in self._shard.embedded.items():
                 part = Embedded(embedded.vectors[self._at : stop], embedded.present[self._at : stop])
                 parts[name].append(part)

@@ -19,7 +19,7 @@ from mmsearch.models import export_query_tower, load_document_encoder
 from serving.executors import LocalSettings
 from serving.plan import make_plan
 from serving.plan_report import cost_of, to_json, to_table
-from serving.quarantine import quarantine_of
+from serving.quarantine import quarantine_of, read_quarantine
 from serving.run import Refreshed
 from serving.settings import RefreshSettings
 from serving.upgrade import refresh_in_rounds
@@ -60,9 +60,15 @@ def run(
     export = partial(export_query_tower, model, single_modalities=singles, codes=codes)
     done = refresh_in_rounds(opened, encoder, export, index, settings, load=None if here else load)
     cost = cost_of(done.plan, encoder.spaces, settings.dtype)
-    _tell(to_json(done.plan, cost) | _result(done)) if as_json else typer.echo(done.generation)
+    in_quarantine = len(read_quarantine(index))
+    if as_json:
+        _tell(to_json(done.plan, cost) | _result(done) | {"in_quarantine": in_quarantine})
+    else:
+        typer.echo(done.generation)
     if done.quarantined:
-        raise PartialResultError(_in_quarantine(done, index))
+        raise PartialResultError(_in_quarantine(done, index, in_quarantine))
+    if in_quarantine:
+        log.info("%d videos stay in quarantine since an earlier refresh: %s", in_quarantine, quarantine_of(index))
 
 
 def _chosen(name: str, option: Path | None, setting: Path | None) -> Path:
@@ -86,10 +92,10 @@ def _result(done: Refreshed) -> dict[str, Any]:
     }
 
 
-def _in_quarantine(done: Refreshed, index: Path) -> str:
+def _in_quarantine(done: Refreshed, index: Path, in_all: int) -> str:
     reasons = _result(done)["quarantined"]
     told = ", ".join(f"{reason} {number}" for reason, number in reasons.items())
     return (
-        f"{len(done.quarantined)} videos could not be embedded ({told}) and are not served; they are listed in "
-        f"{quarantine_of(index)}; {done.generation} holds everything else"
+        f"{len(done.quarantined)} videos could not be embedded ({told}) and are not served; with those of earlier "
+        f"refreshes {in_all} are listed in {quarantine_of(index)}; {done.generation} holds everything else"
     )

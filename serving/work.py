@@ -67,7 +67,7 @@ class ShardStore:
     """
 
     def __init__(self, folder: Path, spaces: Sequence[Space], dtype: str) -> None:
-        self._folder, self._spaces = folder, tuple(spaces)
+        self.folder, self._spaces = folder, tuple(spaces)
         self._dtype = np.dtype(np.float16 if dtype == "float16" else np.float32)
 
     def save(self, key: str, shard: EmbeddedShard) -> None:
@@ -87,7 +87,7 @@ class ShardStore:
             _save(self._path(key), record, arrays, {})
         except OSError as error:
             raise DataError(
-                f"{self._folder}: vectors cannot be kept: {error.strerror or error}; make room and refresh again: "
+                f"{self.folder}: vectors cannot be kept: {error.strerror or error}; make room and refresh again: "
                 "what is done will not be done again"
             ) from error
 
@@ -124,10 +124,10 @@ class ShardStore:
         return outputs
 
     def _outputs_path(self, key: str) -> Path:
-        return self._folder / f"{key}.outputs.npz"
+        return self.folder / f"{key}.outputs.npz"
 
     def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.npz"
+        return self.folder / f"{key}.npz"
 
 
 def write_outputs(path: Path, outputs: Outputs) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import socket
 from pathlib import Path
@@ -107,6 +108,17 @@ def ordinary_priority():
     if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) not in (os.SCHED_OTHER, os.SCHED_BATCH):
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         pytest.fail("the test left its process with a real-time priority: every other process would starve")
+
+
+@pytest.fixture(autouse=True)
+def own_logging():
+    """What a command that ran in this process set up for the logs does not outlive the test."""
+    loggers = [logging.getLogger(name) for name in ("mmsearch", "training", "serving")]
+    before = [(list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
+    yield
+    for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -37,6 +37,7 @@ def config(tiny_world, tiny_corpus, tiny_model, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_variants_are_trained_once_and_compared(config, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     vary, overrides = ["stages.0.optim.lr=1e-3,1e-2"], ["stages.0.steps=3"]

@@ -103,6 +103,7 @@ def test_the_tokenizer_knows_words_that_queries_alone_use(config, tiny_world, tm
     assert 1 not in known
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_with_the_same_bytes(config, undisturbed, tmp_path):
     run = tmp_path / "killed"
     command = [sys.executable, "-m", "training", "fit", str(config), f"run.dir={run}"]

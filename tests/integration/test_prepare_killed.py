@@ -89,6 +89,7 @@ def test_a_killed_worker_costs_nothing(table: Path, tmp_path: Path, expected: di
     assert files(tmp_path / "out") == expected
 
 
+@pytest.mark.slow
 def test_kill_and_start_again(table: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
     rng = random.Random(2)
     out = tmp_path / "killed"

@@ -1,6 +1,6 @@
 """An index under SIGKILL, refused calls, power loss, races and readers. Real processes; the scripts stand beside.
 
-The quick forms run by default. The long ones (`-m nightly`) are the figures of docs/reliability.md.
+The quick forms run by default or in `make slow`. The long ones (`-m nightly`) are the figures of docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def run(script, *arguments, timeout=600):
     print(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kills", "seed"), [(160, 7), pytest.param(3000, 11, marks=nightly)])
 def test_kill_9_at_random_moments(tmp_path, kills, seed):
     """RELIABILITY 1: never unreadable, mixed or back; what comes next succeeds and leaves no orphan.

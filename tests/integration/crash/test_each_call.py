@@ -26,12 +26,14 @@ def run(script, folder, *arguments, timeout=600):
     print(run_under_shim(HERE / script, str(folder), *map(str, arguments), folder=folder, timeout=timeout))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("actions", "pace"), [(QUICK, "quick"), pytest.param(ALL, "whole", marks=nightly)])
 def test_death_at_each_call(tmp_path, actions, pace):
     """RELIABILITY 2: the old state or the new one, never a third; what comes next succeeds."""
     run("each_call.py", tmp_path, actions, "die", pace, timeout=5000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("actions", "error"), [("publish", "ENOSPC"), ("gc", "EIO")])
 def test_refusal_at_each_call(tmp_path, actions, error):
     """RELIABILITY 4: a clear error, the old state served, nothing left behind, and the same process goes on."""
@@ -52,6 +54,7 @@ def test_harm_at_each_call_of_a_refresh(tmp_path, how):
     run("refresh_calls.py", tmp_path, *how.split(), timeout=5000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("actions", "ways"), [(QUICK, 1), pytest.param(ALL, 20, marks=nightly)])
 def test_power_loss(tmp_path, actions, ways):
     """RELIABILITY 3: what was never synced may be lost, torn or reordered, and a whole state is served all the same.

@@ -1,7 +1,6 @@
 """Refreshes of whole tables while a stream is followed into the same index."""
 
 import json
-import logging
 import os
 import threading
 
@@ -46,8 +45,7 @@ def refreshed(lab, tmp_path, monkeypatch):
     return run
 
 
-def test_each_sees_what_the_other_did(lab, tmp_path, follow, append, refreshed, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
+def test_each_sees_what_the_other_did(lab, tmp_path, follow, append, refreshed, caplog):
     index = tmp_path / "index"
     assert refreshed(TITLES) == (True, 12)
     follower = follow()

@@ -1,7 +1,6 @@
 """Step by step, with a clock of its own: what becomes visible when, and what is read again after what."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -237,10 +236,7 @@ def test_what_was_replaced_long_ago_does_not_come_back_for_a_moment(lab, index, 
 
 
 @pytest.mark.parametrize("removed", ["2.jsonl", "1.jsonl", None])
-def test_files_that_were_removed_before_a_refresh_are_told(
-    lab, index, tmp_path, follow, append, caplog, monkeypatch, removed
-):
-    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
+def test_files_that_were_removed_before_a_refresh_are_told(lab, index, tmp_path, follow, append, caplog, removed):
     caplog.set_level("INFO")
     follower = follow(status_every_s=1.0)
     append(lab.upsert("v1", TITLES["v1"]))

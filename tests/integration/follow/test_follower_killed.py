@@ -27,6 +27,7 @@ SETTINGS = FollowSettings(max_delay_s=0.02, compact_above=0.2, status_every_s=0.
 BURST = 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [25, pytest.param(1000, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)])])
 def test_kill_9_loses_nothing_and_no_reader_sees_a_version_go_back(tmp_path, kills):
     """In a process of its own: the children are forked."""

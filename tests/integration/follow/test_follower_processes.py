@@ -20,6 +20,7 @@ def index(lab, tmp_path):
     return tmp_path / "index"
 
 
+@pytest.mark.slow
 def test_changes_are_visible_in_time_and_sigterm_publishes_what_was_read(lab, index, append, tmp_path, real_follower):
     reader = ForwardIndex.open(index)
     process = real_follower(str(tmp_path / "stream"), "max_delay_s=6", "status_every_s=0.5")
@@ -50,6 +51,7 @@ def test_changes_are_visible_in_time_and_sigterm_publishes_what_was_read(lab, in
     assert gone < 3
 
 
+@pytest.mark.slow
 def test_a_video_that_hangs_holds_up_no_other(lab, index, append, tmp_path, real_follower):
     """One of two workers is stopped: what it has in hand hangs."""
     process = real_follower(str(tmp_path / "stream"), "max_delay_s=3", "num_workers=2")

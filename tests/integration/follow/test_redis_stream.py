@@ -1,7 +1,6 @@
 """A Redis stream, on a real server."""
 
 import json
-import logging
 import shutil
 import signal
 import subprocess
@@ -112,8 +111,7 @@ def test_cells_may_be_fields_and_bad_entries_are_told(server, open_stream, monke
     assert all(isinstance(cell, Unreadable) for cell in cells[1:])
 
 
-def test_a_stream_that_was_cut_is_told(server, open_stream, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
+def test_a_stream_that_was_cut_is_told(server, open_stream, caplog):
     stream = open_stream()
     ids = server.add(*map(line, range(5)))
     server.client.xtrim("videos", minid=ids[2], approximate=False)

@@ -70,6 +70,7 @@ def expected(poison, folder: Path, items, bad: dict[str, str]) -> dict[str, obje
     return found
 
 
+@pytest.mark.slow
 def test_poison_costs_itself_whatever_is_killed(poison, new_folder):
     check_kills(poison, new_folder(200), POISON, num_videos=200, size=4, kills=3, every_s=(0.5, 2.0))
 

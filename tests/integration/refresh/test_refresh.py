@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
 
@@ -32,11 +30,10 @@ def test_it_publishes_the_vectors_of_every_video(new_corpus, new_encoder, tmp_pa
     assert not (tmp_path / "index" / ".work").exists()
 
 
-def test_a_second_refresh_of_the_same_publishes_nothing(new_corpus, new_encoder, tmp_path, caplog, monkeypatch):
+def test_a_second_refresh_of_the_same_publishes_nothing(new_corpus, new_encoder, tmp_path, caplog):
     first = new_encoder()
     name = refresh(new_corpus(TITLES), first, first.export, tmp_path / "index", SETTINGS).generation
     again = new_encoder()
-    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)  # a command line in this process turns it off
     with caplog.at_level("INFO"):
         done = refresh(new_corpus(TITLES), again, again.export, tmp_path / "index", SETTINGS)
     assert (done.generation, done.published) == (name, False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -241,11 +239,10 @@ def test_a_model_that_gives_other_vectors_than_it_says_is_found_out_before_the_s
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_a_sound_generation_passes_the_check(new_corpus, new_encoder, tmp_path, caplog, monkeypatch, dtype):
+def test_a_sound_generation_passes_the_check(new_corpus, new_encoder, tmp_path, caplog, dtype):
     run(new_corpus(TITLES), new_encoder(num_codes=3), tmp_path / "index", dtype=dtype)
     encoder = new_encoder(num_codes=3)
     Poisoned(encoder, "v33")
-    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
     with caplog.at_level("INFO"):
         run(new_corpus(CHANGED), encoder, tmp_path / "index", dtype=dtype, check_sample=20)
     assert "before the swap: lowest cosine 0.99" in caplog.text or "lowest cosine 1.0" in caplog.text

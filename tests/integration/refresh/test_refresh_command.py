@@ -71,11 +71,13 @@ def test_from_the_plan_to_the_way_back(config, new_corpus, tmp_path):
     assert "1 videos could not be embedded (not_finite 1)" in str(done.exception)
     first = json.loads(done.stdout)
     assert (first["published"], first["embedded"], first["quarantined"]) == (True, 12, {"not_finite": 1})
+    assert first["in_quarantine"] == 1
     served = ForwardIndex.open(index)
     assert (served.generation, served.num_docs) == (first["generation"], 12)
 
     nothing = told("refresh", config, "--json")
     assert (nothing["noop"], nothing["published"], nothing["left_out"]) == (True, False, 1)
+    assert (nothing["quarantined"], nothing["in_quarantine"]) == ({}, 1), "status 0, yet it is told"
     new_corpus(["new title", *TITLES[1:]])
     shown = asked("refresh", config, "--dry-run").stdout
     assert "changed (title 1)" in shown

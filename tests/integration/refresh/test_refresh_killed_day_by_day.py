@@ -26,6 +26,7 @@ SETTINGS = RefreshSettings(batch_size=4, shard_size=8, check_sample=4)
 NUM_VIDEOS = 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kills", "seed"), [(40, 3), pytest.param(600, 3, marks=pytest.mark.nightly)])
 def test_what_is_served_is_always_a_whole_day(tmp_path, kills, seed):
     """RELIABILITY 1: yesterday's index or today's, byte by byte; the same bytes as without kills in the end."""

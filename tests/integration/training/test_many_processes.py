@@ -137,6 +137,7 @@ def test_killed_they_go_on_to_the_same_bytes_and_one_alone_to_the_same_figures(c
     assert_learned_alike(alone, copy, lines_of)
 
 
+@pytest.mark.slow
 def test_two_go_on_where_one_was_killed(config, alone, tmp_path, lines_of):
     folder = tmp_path / "run"
     shutil.copytree(alone, folder)

@@ -18,6 +18,7 @@ from training.engines.zero_settings import DeepSpeedSettings
 from training.optim import OptimSettings
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.deepspeed,
     pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="the extra `deepspeed` is absent"),
 ]

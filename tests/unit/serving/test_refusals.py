@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 
 import pytest
@@ -26,7 +25,6 @@ def test_work_that_cannot_be_removed_does_not_fail_a_refresh_that_has_published(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr("shutil.rmtree", refuse)
-    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)  # a command line in this process turns it off
     clear(tmp_path, "recipe")
     assert "cannot be removed: Input/output error" in caplog.text
     monkeypatch.undo()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import resource
@@ -165,7 +164,6 @@ def test_a_full_map_costs_what_is_put_and_nothing_that_is_there(tmp_path, monkey
     with KeptOutputs(tmp_path / "kept", MARKS) as kept:
         kept.put(item(), given)
     monkeypatch.setattr("serving.towers._MAP_SIZE", 1 << 16)
-    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
     refused(tmp_path / "kept", given)
     assert caplog.text.count("what is there stays: mdb_put: MDB_MAP_FULL") == 1, "it is told once"
 

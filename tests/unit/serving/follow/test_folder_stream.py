@@ -1,7 +1,6 @@
 """A folder of JSON Lines files as a stream, against the naive reading of all its lines."""
 
 import json
-import logging
 import os
 import random
 
@@ -99,8 +98,7 @@ def test_long_lines_come_a_few_at_a_time(tmp_path, stream, monkeypatch):
     assert [len(stream.read(9)) for _ in range(5)] == [2, 3, 1, 0, 0]
 
 
-def test_a_file_that_comes_late_is_told_once(tmp_path, stream, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
+def test_a_file_that_comes_late_is_told_once(tmp_path, stream, caplog):
     (tmp_path / "3.jsonl").write_text(line(3))
     assert ids(stream.read(9)) == ["v3"]
     (tmp_path / "5.jsonl").write_text(line(5))
@@ -126,8 +124,7 @@ def test_files_may_be_removed_after_they_were_read_and_must_not_shrink(tmp_path,
 
 
 @pytest.fixture
-def told(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
+def told(caplog):
     return caplog
 
 

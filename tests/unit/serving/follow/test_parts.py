@@ -1,7 +1,6 @@
 """The small parts of a follower: bookmark, rejects, changes of an entry, embedding by halves, status, recipe."""
 
 import json
-import logging
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,8 +28,7 @@ def entry(number, cells):
     return Entry({"line": number}, f"f.jsonl:{number}", cells, 0.0, (number,), 10)
 
 
-def test_a_bookmark_comes_back_and_a_damaged_one_is_none(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
+def test_a_bookmark_comes_back_and_a_damaged_one_is_none(tmp_path, caplog):
     assert Bookmark.read(tmp_path) == Bookmark()
     mark = Bookmark("g1", {"file": "a", "offset": 3, "line": 1}, None)
     mark.write(tmp_path)
@@ -132,8 +130,7 @@ def test_a_video_that_cannot_be_embedded_costs_no_other():
     assert encode([], Tower()) == []
 
 
-def test_the_status_tells_lag_and_rate(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("serving"), "propagate", True)
+def test_the_status_tells_lag_and_rate(caplog):
     now = [100.0]
     bar = SimpleNamespace(advance=lambda count: None, note=lambda text: None)
     status = Status(10.0, bar, lambda: now[0])
