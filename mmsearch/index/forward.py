@@ -188,6 +188,26 @@ class ForwardIndex:
         """
         return self._layers.floats(space, check_rows(rows, self.num_rows))
 
+    def dots(self, space: str, rows: Int64, query: Float32) -> tuple[Float32, Bool]:
+        """Give the dot products of a query with every code of documents: their cosines, as stored codes have length 1.
+
+        Args:
+            space: name of the space.
+            rows: rows of documents, as `rows` gives them; -1 is allowed, [N].
+            query: L2-normalised, [D].
+
+        Returns:
+            The dots, [N, M] (`mmsearch.index.codes` makes one score of the M); and whether each document is present,
+            [N]. Documents that `vectors` does not give are not, nor is one of which any dot is NaN or beyond 1.05: its
+            bytes are damaged. What is not present has zeros, and must not be scored.
+
+        Raises:
+            DataError: there is no such space, or the query does not fit it.
+            FingerprintError: the rows come from two models.
+            IndexError: a row is out of range.
+        """
+        return self._layers.dots(space, check_rows(rows, self.num_rows), query)
+
     def raw(self, space: str, rows: Int64) -> Stored:
         """Give rows as they lie on the disk, dead ones too: what a copy into another generation takes.
 

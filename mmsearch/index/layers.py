@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmsearch.errors import CorruptIndexError, DataError, FingerprintError
+from mmsearch.index.codes import MAX_COSINE
 from mmsearch.index.column import Column
 from mmsearch.index.contents import NUM_CONTENTS, UInt64
 from mmsearch.index.ids import encode_ids, hash_ids
@@ -104,6 +105,18 @@ class Layers:
         for layer, places, own in parts:
             vectors[places], present[places] = columns[layer.name].floats(self._alive(layer, own))
         return vectors, present
+
+    def dots(self, space: str, rows: Int64, query: Float32) -> tuple[Float32, Bool]:
+        """Give dots of a query with documents and which of them are present; see `ForwardIndex.dots`."""
+        num_codes = next(iter(self.columns(space).values())).space.num_codes
+        vectors, present = self.floats(space, rows)
+        if vectors.shape[1] != num_codes * query.size:
+            raise DataError(f"space '{space}': the query vector must have {vectors.shape[1] // num_codes} components")
+        with np.errstate(all="ignore"):  # damaged rows hold anything
+            dots = (vectors.reshape(-1, query.size) @ query).reshape(len(rows), num_codes)
+            present = present & (np.abs(dots) <= MAX_COSINE).all(axis=1)  # NaN compares false
+        dots[~present] = 0
+        return dots, present
 
     def raw(self, space: str, rows: Int64) -> Stored:
         """Give rows as they lie on the disk; see `ForwardIndex.raw`."""
