@@ -10,6 +10,7 @@
     │   ├── CorruptIndexError      a checksum, size or header of an index does not hold
     │   ├── FormatVersionError     written by a newer mmsearch than this one
     │   └── FingerprintError       query tower and vectors come from different models
+    ├── DeadlineError        nothing of an answer was there in time                          exit code 1
     └── PartialResultError   the job ended, and some of its items did not                    exit code 5
 
 A message says what happened, in which file, row or key, and what to do next. The command line prints it without a
@@ -97,6 +98,10 @@ class FormatVersionError(IntegrityError):
 
 class FingerprintError(IntegrityError):
     """A query tower and the vectors were not made by the same model."""
+
+
+class DeadlineError(MmsearchError):
+    """Nothing of an answer was there in time; a part of one is an answer, and says so."""
 
 
 class PartialResultError(MmsearchError):
