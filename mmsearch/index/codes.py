@@ -48,7 +48,7 @@ def needs_lengths(space: TowerSpace) -> bool:
 
 def mean_lengths(rows: Float32, space: TowerSpace) -> Float32:
     """Give the length of the mean of each document's codes, [N], from the codes one after another, [N, M*D]."""
-    return np.linalg.norm(rows.reshape(len(rows), space.num_codes, space.dim).mean(axis=1), axis=1)
+    return np.asarray(np.linalg.norm(rows.reshape(len(rows), space.num_codes, space.dim).mean(axis=1), axis=1))
 
 
 def select(dots: Float32, space: TowerSpace, lengths: Float32 | None = None) -> Float32:
