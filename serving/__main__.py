@@ -110,9 +110,9 @@ def rerank(
     """
     from mmsearch.config import load_arguments
     from mmsearch.metrics.files import read_candidates
+    from mmsearch.metrics.run_file import write_run
     from mmsearch.models.cross_scorer import CrossScorer
     from serving.rerank import rerank as rerank_run
-    from serving.rerank import write_run
     from serving.settings import RerankSettings
 
     chosen = load_arguments(RerankSettings, settings or [])

@@ -147,7 +147,7 @@ def run(
         results = report.report_json(measured, kind, contrasts)
         typer.echo(json.dumps(results | settings | {"duplicates": repeats}, ensure_ascii=False))
     else:
-        _print(measured, contrasts, kind, f"relevant: grade {settings['relevant']} or more")
+        print_report(measured, contrasts, kind, f"relevant: grade {settings['relevant']} or more")
 
 
 def _index_inputs(
@@ -198,7 +198,8 @@ def _grades(judgments: Path, aspect: str) -> Grades:
     return Grades([r.query for r in chosen], [r.doc_id for r in chosen], [r.grade for r in chosen], [])
 
 
-def _print(measured: Sequence[Measured], contrasts: Sequence[Contrast], kind: str, note: str) -> None:
+def print_report(measured: Sequence[Measured], contrasts: Sequence[Contrast], kind: str, note: str) -> None:
+    """Print tables of measures and comparisons, a note, and what was odd; as wide as the window."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -9,7 +9,7 @@ import typer
 
 import mmsearch
 from mmsearch import logs
-from mmsearch.cli import demo, evaluate, index, prepare, report, score, search, sentences
+from mmsearch.cli import demo, evaluate, index, prepare, rank, report, score, search, sentences
 
 app = typer.Typer(
     name="mmsearch",
@@ -23,6 +23,7 @@ for module in (demo, prepare, evaluate, report, score, search):
     app.registered_commands[-1].name = module.__name__.rpartition(".")[2]
 
 app.add_typer(index.app, name="index")
+app.add_typer(rank.app, name="rank")
 app.add_typer(sentences.app, name="sentences")
 
 

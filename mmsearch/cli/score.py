@@ -91,8 +91,13 @@ def to_tsv(features: RankFeatures) -> list[str]:
     lines = ["\t".join(("doc_id", *features.names))]
     for doc_id, row in features.to_rows():
         cells = ("" if value is None else f"{value:.6f}" for value in row.values())
-        lines.append("\t".join((doc_id.translate(_ESCAPES), *cells)))
+        lines.append("\t".join((escaped(doc_id), *cells)))
     return lines
+
+
+def escaped(doc_id: str) -> str:
+    """Give an id as it can stand in a line of tab-separated values."""
+    return doc_id.translate(_ESCAPES)
 
 
 def to_json(query: str, generation: str, features: RankFeatures) -> str:

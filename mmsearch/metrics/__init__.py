@@ -3,7 +3,7 @@
 from mmsearch.metrics.contrasts import Contrast, contrast
 from mmsearch.metrics.measures import DEFAULT_MEASURES, MEASURES, Table, compute
 from mmsearch.metrics.pnr import PnrCounts, count_pairs, merge_counts, pair_accuracy, pnr
-from mmsearch.metrics.results import Evaluation, Pairs, Result, by_grade, evaluate
+from mmsearch.metrics.results import Evaluation, Pairs, Result, by_grade, evaluate, evaluate_mean
 from mmsearch.metrics.scored import UNJUDGED, UNSCORED, Scored
 from mmsearch.metrics.significance import (
     Comparison,
@@ -39,6 +39,7 @@ __all__ = [
     "count_pairs",
     "detectable_difference",
     "evaluate",
+    "evaluate_mean",
     "holm",
     "merge_counts",
     "pair_accuracy",

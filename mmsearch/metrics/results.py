@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -71,12 +71,43 @@ def evaluate(name: str, table: Table, measures: Sequence[str], *, resamples: int
     Raises:
         ConfigError: a measure is unknown or cannot take these grades.
     """
-    statistics = tuple(compute(measure, table) for measure in measures)
+    return evaluate_mean(name, [table], measures, resamples=resamples, seed=seed)
+
+
+def evaluate_mean(
+    name: str, tables: Sequence[Table], measures: Sequence[str], *, resamples: int = 1_000, seed: int = 0
+) -> Evaluation:
+    """Compute measures of several models together, such as fits of several seeds, with their 95 % intervals.
+
+    What a query adds is the mean of what it adds for each model: a mean measure is then the mean over models, and PNR
+    is that of all their pairs. Intervals and tests are still over queries, and the models' own luck is averaged out.
+
+    Args:
+        name: what to call them.
+        tables: the same judgments in the same order, scored by each model; at least one.
+        measures: as in `evaluate`, and so are the others.
+
+    Raises:
+        ConfigError: a measure is unknown or cannot take these grades.
+    """
+    statistics = tuple(_mean_of([compute(measure, table) for table in tables]) for measure in measures)
     samples = tuple(resample(statistics, resamples=resamples, seed=seed))
     results = tuple(_result(s, percentile_interval(values)) for s, values in zip(statistics, samples, strict=True))
-    judged = table.scored.judged
-    missing = float(np.mean(~table.scored.retrieved[judged])) if judged.any() else 0.0
-    return Evaluation(name, table.scored.num_queries, int(judged.sum()), missing, results, statistics, samples)
+    scored = [table.scored for table in tables]
+    judged = scored[0].judged
+    missing = float(np.mean([~one.retrieved[judged] for one in scored])) if judged.any() else 0.0
+    return Evaluation(name, scored[0].num_queries, int(judged.sum()), missing, results, statistics, samples)
+
+
+def _mean_of(statistics: Sequence[Statistic]) -> Statistic:
+    """Average what each query adds; the pairs of PNR are those of all models."""
+    first = statistics[0]
+    if len(statistics) == 1:
+        return first
+    counts = np.mean([one.counts for one in statistics], axis=0)
+    pairs = [one.pairs for one in statistics if one.pairs is not None]
+    concordant, discordant, tied = (sum(one[i] for one in pairs) for i in range(3))
+    return replace(first, counts=counts, pairs=(concordant, discordant, tied) if pairs else None)
 
 
 def by_grade(table: Table, *, resamples: int = 1_000, seed: int = 0) -> list[Result]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Sequence
-from importlib.resources import files
-
+from mmsearch.report.document import contents, document, drawn
 from mmsearch.report.facts import Facts, Graded
 from mmsearch.report.markup import Child, Html, foreign, join, tag
 from mmsearch.report.sections.examples import examples
@@ -18,32 +14,13 @@ from mmsearch.report.sections.scores import distributions, reliabilities
 from mmsearch.report.sections.slices import grades, groups, presence, singles
 from mmsearch.report.sections.usage import ablation
 
-#: A blue square; without an icon of its own a page that is served asks the server for one.
-_ICON = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E"
-    "%3Crect width='8' height='8' rx='2' fill='%230072b2'/%3E%3C/svg%3E"
-)
-
 
 def render(facts: Facts) -> str:
     """Draw the page.
 
-    It loads nothing and runs nothing: a Content-Security-Policy lets in pictures that are part of the page and the one
-    style sheet whose hash it names, and no script at all. Every text of others (titles, queries, ids …) is escaped.
+    It loads nothing and runs nothing, see `document`. Every text of others (titles, queries, ids …) is escaped.
     """
-    style = files("mmsearch.report").joinpath("page.css").read_text(encoding="utf-8")
     sections = _sections(facts)
-    title = f"Ranking report: {facts.name}"
-    head = [
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_policy(style)),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("link", rel="icon", href=_ICON),
-        tag("title", title),
-        Html(f"<style>{style}</style>"),
-    ]
     body = [
         tag(
             "header",
@@ -51,17 +28,11 @@ def render(facts: Facts) -> str:
             tag("h1", "Ranking report ", foreign(facts.name, 60)),
             _summary(facts),
         ),
-        _contents(sections),
-        tag("main", [_drawn(section) for section in sections]),
+        contents(sections),
+        tag("main", [drawn(section) for section in sections]),
         tag("footer", "Made by mmsearch report. This page is one file, works offline and sends nothing."),
     ]
-    whole = tag("html", tag("head", head), tag("body", body), lang="en")
-    return "<!doctype html>\n" + whole.text + "\n"
-
-
-def _policy(style: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return document(f"Ranking report: {facts.name}", body)
 
 
 def _sections(facts: Facts) -> list[Section]:
@@ -83,16 +54,6 @@ def _sections(facts: Facts) -> list[Section]:
         cost(graded),
         origin(facts.lineage),
     ]
-
-
-def _drawn(section: Section) -> Html:
-    up = tag("a", "sections", href="#sections", class_="up")
-    return tag("section", up, tag("h2", section.title), section.body, id=section.name)
-
-
-def _contents(sections: Sequence[Section]) -> Html:
-    links = [tag("li", tag("a", section.title, href=f"#{section.name}")) for section in sections]
-    return tag("nav", tag("ul", links), id="sections", aria_label="Sections")
 
 
 def _summary(facts: Facts) -> Html:

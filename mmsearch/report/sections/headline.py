@@ -41,7 +41,7 @@ def headline(graded: Graded) -> Section:
     )
     body = [prose(told), _measures(mains, graded), panels([("PNR by feature", chart)])]
     if graded.contrasts:
-        body += [tag("h3", "Which differences are more than luck?"), _contrasts(graded.contrasts)]
+        body += [tag("h3", "Which differences are more than luck?"), contrast_table(graded.contrasts)]
     if graded.notes:
         body.append(folded("Odd rows in the input", tag("ul", [tag("li", note) for note in graded.notes])))
     return Section("ranking", "How well it ranks", tuple(body))
@@ -86,7 +86,8 @@ def _heads(name: str) -> str:
     return known.get(name, name)
 
 
-def _contrasts(found: Sequence[Contrast]) -> Html:
+def contrast_table(found: Sequence[Contrast]) -> Html:
+    """Give the table of some differences of PNR, with a verdict for each."""
     rows: list[Sequence[Child]] = []
     for one in found:
         change = with_interval(one.difference, one.interval, sign=True)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mmsearch.errors import DataError
 from mmsearch.metrics.files import read_candidates, read_run
 from mmsearch.metrics.join import Scores
-from serving.rerank import rerank, write_run
+from mmsearch.metrics.run_file import write_run
+from serving.rerank import rerank
 
 NONE = float("nan")
 

@@ -1,0 +1,158 @@
+"""Fit a final ranker, and find out what each feature is worth to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from mmsearch import logs
+from mmsearch.extras import require
+from mmsearch.files import hash_bytes
+from mmsearch.metrics import Contrast, Table, compute, contrast, evaluate_mean
+from mmsearch.metrics.inputs import Input
+from mmsearch.metrics.measures import check_measures
+from mmsearch.metrics.report import Measured, default_relevant, report_json
+from mmsearch.metrics.scored import Float64
+from mmsearch.ranking.feature_sets import ALL, BASELINE, baseline_of, choose_features, compared_sets
+from mmsearch.ranking.lambdamart import Fit, Trees, fit_trees
+from mmsearch.ranking.ranker import RankerFile, ranked_spaces
+from mmsearch.ranking.settings import RankSettings
+from mmsearch.ranking.sources import Sources, Tables, read_tables
+from mmsearch.ranking.table import FeatureTable
+from mmsearch.scoring import FeatureScorer
+
+MEASURES = ("pnr", "ndcg_exp@10")
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A final ranker and what is known of it.
+
+    Args:
+        told: the content of `ranker.json`.
+        text: the trees.
+        measured: measures of each set of features, the whole ranker first.
+        contrasts: by PNR, against the baseline, and of the whole ranker against the best feature alone.
+        baseline: the baseline's features.
+        curve: the measure on the validation queries after each tree.
+        gains: share of each feature in the gain of all splits, for each seed.
+        notes: what a reader of the figures must know.
+    """
+
+    told: RankerFile
+    text: str
+    measured: tuple[Measured, ...]
+    contrasts: tuple[Contrast, ...]
+    baseline: tuple[str, ...]
+    curve: tuple[float, ...]
+    gains: Mapping[str, tuple[float, ...]]
+    notes: tuple[str, ...]
+
+
+def fit(sources: Sources, settings: RankSettings) -> Fitted:
+    """Fit LambdaMART on the rank features of graded pairs, and measure it.
+
+    The ranker of all features is fitted `num_seeds` times, and so are the baseline and the baseline with each other
+    feature. Figures are means over these fits, with intervals and paired tests over queries
+    (`mmsearch.metrics.evaluate_mean`); that of the first seed is kept.
+
+    Raises:
+        ConfigError: a setting does not fit the features or grades.
+        DataError: a table cannot be used, or there is no order to learn.
+        IntegrityError: the index is damaged, or holds vectors of two models.
+        MissingExtraError: LightGBM is not installed.
+    """
+    require("lightgbm", extra="rank")
+    check_measures([settings.measure])
+    scorer = FeatureScorer.open(sources.index, on_mixed="refuse")
+    features = choose_features(scorer.names, settings)
+    tables = read_tables(sources, scorer, features, settings)
+    settings = settings.model_copy(update={"relevant": settings.relevant or _relevant(tables)})
+    every = tables.train.names
+    baseline = baseline_of(features, tables.columns, settings)
+    fits = _fit_all(compared_sets(every, baseline, settings), tables, settings)
+    measured = [_measured(name, [scores for _, scores in own], tables, settings) for name, own in fits.items()]
+    best = _best_alone(tables.train)
+    at = tables.measured.names.index(best)
+    measured.append(_measured(f"{best} alone", [tables.measured.values[:, at]], tables, settings))
+    contrasts = _contrasts(measured, settings)
+    whole = [trees for trees, _ in fits[ALL] if trees is not None]
+    gains = dict(zip(every, zip(*(_shares(one.gains) for one in whole), strict=True), strict=True))
+    figures = report_json(measured, "ranker", contrasts) | {"measured_on": tables.measured_on, "notes": tables.notes}
+    told = RankerFile(
+        features=features,
+        columns=tables.columns,
+        spaces=ranked_spaces(scorer, features),
+        model=hash_bytes(whole[0].text.encode()),
+        settings=settings.model_dump(mode="json"),
+        inputs=sources.described() | {"generation": scorer.index.generation},
+        counts={"trees": whole[0].num_rounds} | _counts(tables),
+        gains={name: shares[0] for name, shares in gains.items()},
+        figures=figures,
+        versions={name: version(name) for name in ("mmsearch", "lightgbm", "numpy")},
+    )
+    return Fitted(told, whole[0].text, tuple(measured), tuple(contrasts), baseline, whole[0].curve, gains, tables.notes)
+
+
+def _relevant(tables: Tables) -> int:
+    return default_relevant(
+        [Input("", None, one.rows, {}) for one in (tables.train, tables.validation, tables.measured)]
+    )
+
+
+def _fit_all(
+    sets: Mapping[str, Sequence[str]], tables: Tables, settings: RankSettings
+) -> dict[str, list[tuple[Fit | None, Float64]]]:
+    """Give, for every set of features and seed, the trees and their scores of what is measured on."""
+    found: dict[str, list[tuple[Fit | None, Float64]]] = {name: [] for name in sets}
+    with logs.progress("fit", len(sets) * settings.num_seeds, unit="rankers") as bar:
+        for name, features in sets.items():
+            for seed in range(settings.seed, settings.seed + settings.num_seeds):
+                found[name].append(_fit_one(features, tables, settings, seed))
+                bar.advance()
+    return found
+
+
+def _fit_one(features: Sequence[str], tables: Tables, settings: RankSettings, seed: int) -> tuple[Fit | None, Float64]:
+    if not features:  # a baseline of nothing puts all videos level
+        return None, np.zeros(len(tables.measured.rows))
+    done = fit_trees(tables.train, tables.validation, features, settings, seed)
+    return done, Trees(done.text).score(tables.measured.matrix(features))
+
+
+def _measured(name: str, scores: Sequence[Float64], tables: Tables, settings: RankSettings) -> Measured:
+    given = [tables.measured.rows.with_scores(own) for own in scores]
+    found = [Table(rows, relevant=settings.relevant or 1) for rows in given]
+    evaluation = evaluate_mean(name, found, MEASURES, resamples=settings.resamples, seed=settings.seed)
+    return Measured(Input(name, None, given[0], dict(tables.measured.oddities)), evaluation, [])
+
+
+def _best_alone(train: FeatureTable) -> str:
+    """Give the feature that ranks best as it is, by PNR on what is learned from; the first of equal ones."""
+    values = [compute("pnr", Table(train.rows.with_scores(column))).value for column in train.values.T]
+    return train.names[int(np.argmax(values))]
+
+
+def _contrasts(measured: Sequence[Measured], settings: RankSettings) -> list[Contrast]:
+    """Compare with the baseline, one family of tests; and the whole ranker with the best feature alone."""
+    *fitted, alone = [one.evaluation for one in measured]
+    options: dict[str, Any] = {"permutations": 10 * settings.resamples, "seed": settings.seed}
+    found = contrast([fitted[0], alone], alone.name, measures=1, **options)
+    if any(one.name == BASELINE for one in fitted):
+        found = contrast(fitted, BASELINE, measures=1, **options) + found
+    return found
+
+
+def _shares(gains: Sequence[float]) -> list[float]:
+    total = sum(gains)
+    return [gain / total if total else 0.0 for gain in gains]
+
+
+def _counts(tables: Tables) -> dict[str, int]:
+    parts = {"train": tables.train, "validation": tables.validation, "measured": tables.measured}
+    queries = {f"{name}_queries": one.rows.num_queries for name, one in parts.items()}
+    return queries | {f"{name}_judgments": len(one.rows) for name, one in parts.items()}
