@@ -78,6 +78,7 @@ def test_exports_exist_and_are_sorted():
 
 
 VERBS = ["demo", "prepare", "evaluate", "report", "score", "search", "sentences extract", "sentences grade"]
+VERBS += ["rank fit", "rank apply"]
 VERBS += [f"index {verb}" for verb in ("inspect", "verify", "diff", "export", "ann")]
 
 
