@@ -1,6 +1,6 @@
 """How much faster two Ray actors embed than one, and what Ray costs beside processes of our own.
 
-    python tests/benchmark/ray_scaling.py [--items 48] [--turns 3]
+    python tests/benchmark/ray_scaling.py [--items 24] [--turns 2]
 
 A corpus of titles is embedded by towers that only take time, with the executor as a refresh runs it: work items, a
 supervised process in each actor, results committed to the disk. Two towers:
@@ -90,8 +90,8 @@ def rate(corpus: Path, folder: Path, kind: str, settings: LocalSettings | RaySet
 def main() -> None:
     """Run the turns and print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--items", type=int, default=48)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--items", type=int, default=24)
+    parser.add_argument("--turns", type=int, default=2)
     asked = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parent))
     runs: dict[tuple[str, int], LocalSettings | RaySettings] = {
