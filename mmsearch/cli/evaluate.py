@@ -162,7 +162,7 @@ def _index_inputs(
     from mmsearch.scoring import FeatureScorer
 
     grades = _grades(judgments, aspect)
-    scorer = FeatureScorer.open(index, on_mixed=on_mixed.value)
+    scorer = FeatureScorer.open(index, on_mixed=on_mixed.value, derived=False)
     with logs.progress("score", len(set(grades.queries)), unit="queries") as bar:
 
         def score(query: str, doc_ids: Sequence[str]) -> dict[str, np.ndarray]:

@@ -98,9 +98,9 @@ def recall(scorer: FeatureScorer, search: SpaceSearch, query: str, space: str | 
     """
     from mmsearch.errors import DataError
 
-    chosen = space or ("content" if "content" in scorer.names else scorer.names[-1])
-    if chosen not in scorer.names:
-        raise DataError(f"there is no space '{chosen}' in the index; there are: {', '.join(scorer.names)}")
+    chosen = space or ("content" if "content" in scorer.spaces else scorer.spaces[-1])
+    if chosen not in scorer.spaces:
+        raise DataError(f"there is no space '{chosen}' in the index; there are: {', '.join(scorer.spaces)}")
     found, _ = search.search(chosen, scorer.query_vectors(query, chosen), k)
     return scorer.score(query, found)
 

@@ -108,10 +108,10 @@ class Layers:
 
     def dots(self, space: str, rows: Int64, query: Float32) -> tuple[Float32, Bool]:
         """Give dots of a query with documents and which of them are present; see `ForwardIndex.dots`."""
-        num_codes = next(iter(self.columns(space).values())).space.num_codes
         vectors, present = self.floats(space, rows)
-        if vectors.shape[1] != num_codes * query.size:
-            raise DataError(f"space '{space}': the query vector must have {vectors.shape[1] // num_codes} components")
+        num_codes, rest = divmod(vectors.shape[1], query.size)  # two models may differ in it
+        if rest:
+            raise DataError(f"space '{space}': rows of {vectors.shape[1]} components are no codes of {query.size}")
         with np.errstate(all="ignore"):  # damaged rows hold anything
             dots = (vectors.reshape(-1, query.size) @ query).reshape(len(rows), num_codes)
             present = present & (np.abs(dots) <= MAX_COSINE).all(axis=1)  # NaN compares false

@@ -109,8 +109,8 @@ def gather(sources: Sources, settings: ReportSettings) -> Facts:
     name = "/".join(sources.run.resolve().parts[-2:])
     if sources.index is None or sources.judgments is None:
         return Facts(name, None, curves, run.diagnostics, lineage(run, None, None, sources.judgments, None))
-    scorer = FeatureScorer.open(sources.index)
-    other = None if sources.against is None else FeatureScorer.open(sources.against)
+    scorer = FeatureScorer.open(sources.index, derived=False)
+    other = None if sources.against is None else FeatureScorer.open(sources.against, derived=False)
     grades = read_grades(sources.judgments, settings.aspect)
     catalogue = _catalogue(sources, run, set(grades.doc_ids), settings)
     scores = score_judgments(scorer, grades)

@@ -1,7 +1,8 @@
 """Online scoring: rank features of a query and its candidates. No torch."""
 
 from mmsearch.scoring.features import RankFeatures
+from mmsearch.scoring.live import LiveScorer
 from mmsearch.scoring.query_encoder import OnnxQueryEncoder
 from mmsearch.scoring.scorer import FeatureScorer
 
-__all__ = ["FeatureScorer", "OnnxQueryEncoder", "RankFeatures"]
+__all__ = ["FeatureScorer", "LiveScorer", "OnnxQueryEncoder", "RankFeatures"]

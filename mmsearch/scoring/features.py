@@ -15,17 +15,22 @@ class RankFeatures:
 
     Args:
         doc_ids: the candidates, as they were asked for.
-        names: the features: one match feature for each space.
-        values: cosine of query and document, or what the selection makes of the cosines of the document's codes, in
-            [-1, 1] up to rounding; 0 where missing, [docs, features].
-        missing: True where there is no value: unknown document, no such modality, damaged vector, or a query that
-            says nothing, [docs, features].
+        names: the features: one match feature for each space, then those that are derived from them.
+        values: of a space the cosine of query and document, or what the selection makes of the cosines of the
+            document's codes, in [-1, 1] up to rounding; `feature_definitions` tells of the others; 0 where missing,
+            [docs, features].
+        missing: True where there is no value: unknown document, no such modality, damaged vector, a query that
+            says nothing, or a deadline that passed, [docs, features].
+        generation: of the index that answered; all values are of this one.
+        late: whether a deadline passed before all was computed.
     """
 
     doc_ids: tuple[str, ...]
     names: tuple[str, ...]
     values: Float32
     missing: Bool
+    generation: str = ""
+    late: bool = False
 
     def column(self, name: str) -> tuple[Float32, Bool]:
         """Give values and missing flags of one feature, [docs] each.

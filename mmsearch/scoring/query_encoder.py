@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from mmsearch.errors import CorruptIndexError
 from mmsearch.index.query_tower import QueryTowerFile, read_query_tower
 from mmsearch.protocols import Float32
-from mmsearch.text import Tokenizer
+from mmsearch.scoring.lru import LruCache
+from mmsearch.scoring.session import INPUTS, TowerSession
+from mmsearch.text import TextTokens, Tokenizer
 from mmsearch.types import Space
 
-_INPUTS = ("input_ids", "attention_mask")
-Outputs = dict[str, Float32]
+#: Longer queries are not remembered by their text: few are typed twice, and they would fill the memory.
+_MAX_REMEMBERED = 512
 
 
 class OnnxQueryEncoder:
     """The `QueryEncoder` of a query tower folder.
 
     Every query runs alone, never in a batch: padding and int8 scales would let its vector depend on its neighbours.
-    The vectors of the last queries are kept, by their token ids, so that queries which differ in what the tokenizer
-    ignores share one. A query of which the tokenizer keeps nothing (empty, blanks, control characters) gets vectors of
-    zeros, which say nothing: the scorer calls its features missing. So does a query for which the model gives NaN.
-    Texts of any length and any characters are taken; the tokenizer reads the first some hundred characters.
+    The vectors of the last queries are kept, by their text and by their token ids, so that queries which differ in what
+    the tokenizer ignores share one.
 
-    Safe for threads.
+    Any string is a query. What becomes of odd ones is decided by the tokenizer; with a trained one:
+
+    - Empty, blanks, control characters (NUL), zero-width characters, lone surrogates: they say nothing. A query in
+      which there is nothing else gets vectors of zeros, and the scorer calls its features missing. Within a query
+      blanks part words, and the others are ignored.
+    - Queries that are equal by NFKC (full-width letters, ligatures, composed or decomposed accents) and by case get
+      equal vectors. Pretrained tokenizers keep the normalisation that they were trained with.
+    - Right-to-left text is read in the order in which it was typed; marks of direction are ignored. An emoji, joined or
+      not, is a symbol like others: unknown ones share the vector of what the vocabulary does not know.
+    - Of a long query the first `max_length` tokens count, and no more than 24 characters a token are looked at.
+
+    A query for which the model gives NaN or infinity gets zeros as well.
+
+    Safe for threads, and for forks: a child loads the model again when it needs it.
 
     See also:
         FeatureScorer: scores documents with it.
     """
 
-    def __init__(self, tower: QueryTowerFile, session: Any, tokenizer: Tokenizer, cache_size: int) -> None:
+    def __init__(self, tower: QueryTowerFile, session: TowerSession, tokenizer: Tokenizer, cache_size: int) -> None:
         self.spaces: tuple[Space, ...] = tuple(space.space for space in tower.spaces)
         self._output_of = {space.name: space.output for space in tower.spaces}
         self._dims = {space.output: space.dim for space in tower.spaces}
         self._max_length, self._session, self._tokenizer = tower.max_length, session, tokenizer
         self._nothing: bytes = self._tokenise("").tobytes()
-        self._cache: OrderedDict[bytes, Outputs] = OrderedDict()
-        self._cache_size, self._lock = cache_size, threading.Lock()
+        self._by_text: LruCache[str, Mapping[str, Float32]] = LruCache(cache_size)
+        self._by_ids: LruCache[bytes, Mapping[str, Float32]] = LruCache(cache_size)
 
     @classmethod
     def open(cls, folder: Path | str, *, num_threads: int = 1, cache_size: int = 4096) -> OnnxQueryEncoder:
@@ -62,7 +71,7 @@ class OnnxQueryEncoder:
         """
         folder = Path(folder)
         tower = read_query_tower(folder)
-        session = _open_session(folder / "model.onnx", num_threads)
+        session = TowerSession(folder / "model.onnx", num_threads)
         _check_names(folder, tower, session)
         encoder = cls(tower, session, Tokenizer.load(folder / "tokenizer"), cache_size)
         encoder._check_shapes(folder)
@@ -77,23 +86,27 @@ class OnnxQueryEncoder:
                 vectors[name][i] = outputs.get(output, 0)
         return vectors
 
-    def _encode_one(self, query: str) -> Outputs:
+    def read(self, query: str) -> TextTokens:
+        """Give what the tower reads of a query."""
+        return self._tokenizer.read(query, self._max_length)
+
+    def _encode_one(self, query: str) -> Mapping[str, Float32]:
         """Give the vector of every output; none for a query that says nothing."""
+        remembered = self._by_text.get(query) if len(query) <= _MAX_REMEMBERED else None
+        if remembered is not None:
+            return remembered
         ids = self._tokenise(query)
         key = ids.tobytes()
         if key == self._nothing:
             return {}
-        with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key]
-        outputs = self._run(ids)
-        if not all(np.isfinite(vector).all() for vector in outputs.values()):
-            return {}
-        with self._lock:
-            self._cache[key] = outputs
-            while len(self._cache) > self._cache_size:
-                self._cache.popitem(last=False)
+        outputs = self._by_ids.get(key)
+        if outputs is None:
+            outputs = self._run(ids)
+            if not all(np.isfinite(vector).all() for vector in outputs.values()):
+                return {}
+            self._by_ids.put(key, outputs)
+        if len(query) <= _MAX_REMEMBERED:
+            self._by_text.put(query, outputs)
         return outputs
 
     def _tokenise(self, query: str) -> npt.NDArray[np.int64]:
@@ -101,10 +114,8 @@ class OnnxQueryEncoder:
         kept: npt.NDArray[np.int64] = ids[mask.astype(bool)].reshape(1, -1)
         return kept
 
-    def _run(self, ids: npt.NDArray[np.int64]) -> Outputs:
-        names = list(self._dims)
-        found = self._session.run(names, dict(zip(_INPUTS, (ids, np.ones_like(ids)), strict=True)))
-        return {name: vectors[0] for name, vectors in zip(names, found, strict=True)}
+    def _run(self, ids: npt.NDArray[np.int64]) -> Mapping[str, Float32]:
+        return self._session.run(list(self._dims), ids)
 
     def _check_shapes(self, folder: Path) -> None:
         try:
@@ -117,25 +128,12 @@ class OnnxQueryEncoder:
                 raise CorruptIndexError(f"{folder}: output '{name}' has shape {list(vector.shape)}, {told}")
 
 
-def _open_session(path: Path, num_threads: int) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn a core
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except OSError as error:
-        raise CorruptIndexError(f"{path}: cannot be read ({error.strerror}); export the query tower again") from error
-    except Exception as error:  # see above
-        raise CorruptIndexError(f"{path}: ONNX Runtime cannot load it: {error}") from error
-
-
-def _check_names(folder: Path, tower: QueryTowerFile, session: Any) -> None:
-    inputs, outputs = {i.name for i in session.get_inputs()}, {o.name for o in session.get_outputs()}
+def _check_names(folder: Path, tower: QueryTowerFile, session: TowerSession) -> None:
+    inputs, outputs = session.names
     dims: dict[str, int] = {}
     for space in tower.spaces:
         if dims.setdefault(space.output, space.dim) != space.dim:
             raise CorruptIndexError(f"{folder}: query_tower.json gives output '{space.output}' two dimensions")
-    missing = sorted((set(_INPUTS) - inputs) | (set(dims) - outputs))
+    missing = sorted((set(INPUTS) - inputs) | (set(dims) - outputs))
     if missing:
         raise CorruptIndexError(f"{folder}: model.onnx has no {', '.join(missing)}; export the query tower again")

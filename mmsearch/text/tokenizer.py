@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -73,6 +74,19 @@ class TokenizerSettings(Settings):
         if self.kind == "open_clip":
             return Tokenizer.open_clip()
         return None if self.folder is None else Tokenizer.load(locate(str(self.folder), "tokenizer", _WANTED))
+
+
+@dataclass(frozen=True, slots=True)
+class TextTokens:
+    """What is read of a text.
+
+    Args:
+        tokens: as they stand in the vocabulary, after normalisation, without the special ones around every text.
+        truncated: whether the text goes on after them, and the rest is not read.
+    """
+
+    tokens: tuple[str, ...]
+    truncated: bool
 
 
 class Tokenizer:
@@ -170,9 +184,7 @@ class Tokenizer:
         Returns:
             ids and mask (1 = real), both [B, L] with L the longest text of the batch (at least 1).
         """
-        room = max_length - len(self._before) - len(self._after)
-        if room < 1:
-            raise ConfigError(f"max_length {max_length} leaves no room for text; give at least {max_length - room + 1}")
+        room = self._room(max_length)
         short = [_printable(text, max_length * _CHARACTERS_PER_TOKEN) for text in texts]
         encoded = self._rust.encode_batch_fast(short, add_special_tokens=False)
         rows = [[*self._before, *one.ids[:room], *self._after] for one in encoded]
@@ -183,6 +195,19 @@ class Tokenizer:
             ids[i, : len(row)] = row
             mask[i, : len(row)] = 1
         return ids, mask
+
+    def read(self, text: str, max_length: int) -> TextTokens:
+        """Give what `encode_batch` reads of a text, in words: for people."""
+        room, max_chars = self._room(max_length), max_length * _CHARACTERS_PER_TOKEN
+        tokens = self._rust.encode(_printable(text, max_chars), add_special_tokens=False).tokens
+        return TextTokens(tuple(tokens[:room]), len(tokens) > room or len(text.strip()) > max_chars)
+
+    def _room(self, max_length: int) -> int:
+        """Give how many tokens there may be beside the special ones."""
+        room = max_length - self.num_special
+        if room < 1:
+            raise ConfigError(f"max_length {max_length} leaves no room for text; give at least {max_length - room + 1}")
+        return room
 
 
 def _around(rust: RustTokenizer) -> tuple[list[int], list[int]]:

@@ -38,7 +38,7 @@ def test_served_features_are_those_of_the_model(run, new_corpus, tmp_path, capsy
     refresh(run, tmp_path / "corpus", tmp_path / "index", settings)
     scorer = FeatureScorer.open(tmp_path / "index")
     assert capsys.readouterr().out.strip() == scorer.index.generation
-    assert scorer.names == tuple(space.name for space in load_document_encoder(run, "cpu").spaces)
+    assert scorer.spaces == tuple(space.name for space in load_document_encoder(run, "cpu").spaces)
 
     model, tokenizer = load_model(run)
     documents = load_document_encoder(run, "cpu").encode(corpus.read(range(corpus.num_videos)))
@@ -47,7 +47,7 @@ def test_served_features_are_those_of_the_model(run, new_corpus, tmp_path, capsy
         ids, mask = tokenizer.encode_batch([query], model.settings.lengths.query)
         with torch.inference_mode():
             vectors = model.student(torch.from_numpy(ids), torch.from_numpy(mask).bool())
-        for name in scorer.names:
+        for name in scorer.spaces:
             values, missing = features.column(name)
             np.testing.assert_array_equal(missing, ~documents[name].present)
             expected = documents[name].vectors @ vectors[name][0].numpy()

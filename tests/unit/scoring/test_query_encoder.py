@@ -79,7 +79,7 @@ def test_the_cache_is_bounded_and_gives_the_same(tower, monkeypatch):
     assert len(runs) == 3
     encoder.encode(["tree"])
     assert len(runs) == 4
-    assert len(encoder._cache) == 2
+    assert len(encoder._by_ids) == len(encoder._by_text) == 2
 
 
 def test_threads_share_one_encoder(tower):
