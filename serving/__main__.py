@@ -11,6 +11,7 @@ import typer
 from mmsearch import logs
 from serving.follow.command import FOLLOW_EXAMPLES, follow
 from serving.publish import GC_EXAMPLES, PUBLISH_EXAMPLES, gc, publish
+from serving.service.command import SERVE_EXAMPLES, serve
 
 app = typer.Typer(
     name="python -m serving",
@@ -87,6 +88,7 @@ def refresh(
 app.command(epilog=PUBLISH_EXAMPLES)(publish)
 app.command(epilog=GC_EXAMPLES)(gc)
 app.command(epilog=FOLLOW_EXAMPLES)(follow)
+app.command(epilog=SERVE_EXAMPLES)(serve)
 
 
 @app.command(epilog=_RERANK_EXAMPLES)

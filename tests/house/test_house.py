@@ -14,6 +14,7 @@ import yaml
 
 from mmsearch.config import load_settings
 from mmsearch.data.prepare_settings import PrepareSettings
+from serving.service.settings import ServeSettings
 from serving.settings import RefreshSettings
 from training.config import FitSettings
 from training.sft.settings import SftSettings
@@ -21,7 +22,7 @@ from training.sft.settings import SftSettings
 CHECKOUT = Path(__file__).parents[2]
 SOURCES = sorted(p for room in ("mmsearch", "training", "serving", "tests") for p in (CHECKOUT / room).rglob("*.py"))
 PRODUCT = [path for path in SOURCES if "tests" not in path.parts]
-SCHEMAS = {"train": FitSettings, "prepare": PrepareSettings, "refresh": RefreshSettings, "sft": SftSettings}
+SCHEMAS = {"train": FitSettings, "prepare": PrepareSettings, "refresh": RefreshSettings, "serve": ServeSettings, "sft": SftSettings}
 
 
 def name_of(path):

@@ -1,0 +1,1 @@
+"""The scoring service: rank features over HTTP, and a page to look at them."""

@@ -1,0 +1,68 @@
+"""Reading bodies of requests within bounds, and writing answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+import numpy as np
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from mmsearch.scoring import RankFeatures
+from serving.service.problems import ProblemError, validated
+
+T = TypeVar("T", bound=BaseModel)
+
+
+async def read_body(request: Request, kind: type[T], *, max_bytes: int, timeout_s: float) -> T:
+    """Read a JSON body; its length is looked at before it is read, and while it comes in.
+
+    Raises:
+        ProblemError: it is no JSON, does not fit, is too long, or does not come in time.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise ProblemError("unsupported-media-type", "send `Content-Type: application/json`")
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdecimal() or int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    try:
+        async with asyncio.timeout(timeout_s):
+            data = await _collect(request, max_bytes)
+    except TimeoutError:
+        raise ProblemError("too-slow", f"the body was not there within {timeout_s:g} s") from None
+    except ClientDisconnect:
+        raise ProblemError("too-slow", "the client left before the body was there") from None
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        raise validated(error) from None
+
+
+async def _collect(request: Request, max_bytes: int) -> bytes:
+    parts, length = [], 0
+    async for part in request.stream():
+        length += len(part)
+        if length > max_bytes:
+            raise _too_large(max_bytes)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large(max_bytes: int) -> ProblemError:
+    close = {"Connection": "close"}  # what is left of the body is not read
+    detail = f"the body is longer than {max_bytes:,} bytes; send fewer candidates at once"
+    return ProblemError("too-large", detail, headers=close)
+
+
+def json_answer(told: dict[str, Any]) -> Response:
+    """Give an answer; numbers are written as short as they can be read back exactly."""
+    return Response(orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+
+
+def rows_of(features: RankFeatures) -> list[Any]:
+    """Give the values of each candidate, NaN where missing: `json_answer` writes it as null."""
+    return list(np.where(features.missing, np.float32(np.nan), features.values))

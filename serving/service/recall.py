@@ -1,0 +1,64 @@
+"""Searching a space of the generation that is served now."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from mmsearch.errors import DataError
+from mmsearch.index.recall.approximate import ApproximateSearch
+from mmsearch.index.recall.search import ExactSearch, SpaceSearch
+from mmsearch.scoring import FeatureScorer
+from serving.service.settings import Recall
+
+
+class Searcher:
+    """Finds the documents of a space nearest to a query, in whatever generation the scorer reads.
+
+    What a search holds in memory is of one generation; the one before is let go when a newer one is searched first.
+    Safe for threads.
+
+    Args:
+        index_dir: the index.
+        kind: `exact`, or the faiss index that was built beside each generation.
+    """
+
+    def __init__(self, index_dir: Path, kind: Recall) -> None:
+        self._index_dir, self._kind = index_dir, kind
+        self._lock = threading.Lock()
+        self._search: tuple[FeatureScorer, SpaceSearch] | None = None
+
+    def find(self, scorer: FeatureScorer, query: str, space: str, k: int) -> list[str]:
+        """Give the ids of at most k documents, nearest first; none for a query that says nothing.
+
+        Raises:
+            DataError: there is no such space, or no faiss index was built for this generation.
+            MissingExtraError: faiss is absent.
+        """
+        found, _ = self._of(scorer).search(space, scorer.query_vectors(query, space), k)
+        return found
+
+    def _of(self, scorer: FeatureScorer) -> SpaceSearch:
+        with self._lock:
+            held = self._search
+            if held is not None and held[0] is scorer:
+                return held[1]
+            search = self._open(scorer)
+            self._search = (scorer, search)
+            return search
+
+    def _open(self, scorer: FeatureScorer) -> SpaceSearch:
+        if self._kind == "exact":
+            return ExactSearch(scorer.index)
+        return ApproximateSearch(scorer.index, self._index_dir, self._kind)
+
+
+def default_space(scorer: FeatureScorer) -> str:
+    """Give the space that is searched when none is named: `content`, or else the last one.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not scorer.spaces:
+        raise DataError("the index has no space")
+    return "content" if "content" in scorer.spaces else scorer.spaces[-1]
