@@ -22,7 +22,13 @@ from training.sft.settings import SftSettings
 CHECKOUT = Path(__file__).parents[2]
 SOURCES = sorted(p for room in ("mmsearch", "training", "serving", "tests") for p in (CHECKOUT / room).rglob("*.py"))
 PRODUCT = [path for path in SOURCES if "tests" not in path.parts]
-SCHEMAS = {"train": FitSettings, "prepare": PrepareSettings, "refresh": RefreshSettings, "serve": ServeSettings, "sft": SftSettings}
+SCHEMAS = {
+    "train": FitSettings,
+    "prepare": PrepareSettings,
+    "refresh": RefreshSettings,
+    "serve": ServeSettings,
+    "sft": SftSettings,
+}
 
 
 def name_of(path):
