@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from mmsearch import logs
 from mmsearch.extras import require
 from mmsearch.files import hash_bytes
-from mmsearch.metrics import Contrast, Table, compute, contrast, evaluate_mean
+from mmsearch.metrics import Contrast, Interval, Table, compute, contrast, evaluate_mean
 from mmsearch.metrics.inputs import Input
 from mmsearch.metrics.measures import check_measures
 from mmsearch.metrics.report import Measured, default_relevant, report_json
@@ -36,7 +36,8 @@ class Fitted:
         told: the content of `ranker.json`.
         text: the trees.
         measured: measures of each set of features, the whole ranker first.
-        contrasts: by PNR, against the baseline, and of the whole ranker against the best feature alone.
+        contrasts: by PNR: of the whole ranker with the baseline and with the best feature alone; of the baseline with
+            each other feature.
         baseline: the baseline's features.
         curve: the measure on the validation queries after each tree.
         gains: share of each feature in the gain of all splits, for each seed.
@@ -138,13 +139,18 @@ def _best_alone(train: FeatureTable) -> str:
 
 
 def _contrasts(measured: Sequence[Measured], settings: RankSettings) -> list[Contrast]:
-    """Compare with the baseline, one family of tests; and the whole ranker with the best feature alone."""
-    *fitted, alone = [one.evaluation for one in measured]
-    options: dict[str, Any] = {"permutations": 10 * settings.resamples, "seed": settings.seed}
-    found = contrast([fitted[0], alone], alone.name, measures=1, **options)
-    if any(one.name == BASELINE for one in fitted):
-        found = contrast(fitted, BASELINE, measures=1, **options) + found
-    return found
+    """Compare the whole ranker with the baseline and with the best feature alone, and the baseline with what each
+    feature makes of it: two families of tests, for two questions."""
+    options: dict[str, Any] = {"measures": 1, "permutations": 10 * settings.resamples, "seed": settings.seed}
+    whole, *added, alone = [one.evaluation for one in measured]
+    found = contrast([whole, *added[:1], alone], ALL, **options)
+    return [_turned(one) for one in found] + (contrast(added, BASELINE, **options) if len(added) > 1 else [])
+
+
+def _turned(found: Contrast) -> Contrast:
+    """Give `b - a` for `a - b`."""
+    interval = Interval(-found.interval.high, -found.interval.low)
+    return replace(found, a=found.b, b=found.a, difference=-found.difference, interval=interval)
 
 
 def _shares(gains: Sequence[float]) -> list[float]:

@@ -122,6 +122,7 @@ def _parameters(settings: RankSettings, seed: int) -> dict[str, Any]:
     return {
         "objective": "lambdarank",
         "metric": "None",
+        "lambdarank_norm": settings.even_queries,
         "learning_rate": settings.learning_rate,
         "num_leaves": settings.num_leaves,
         "min_data_in_leaf": settings.min_docs_per_leaf,

@@ -101,7 +101,7 @@ def _cells(one: Measured) -> list[Child]:
 def _shade(one: Measured) -> int:
     """Give the number of the colour: of the whole ranker, the baseline, the baseline with a feature, one alone."""
     name = one.source.name
-    return 2 if name == ALL else 5 if name == BASELINE else 3 if name.startswith(BASELINE) else 0
+    return 2 if name == ALL else 5 if name == BASELINE else 3 if name.startswith(f"{BASELINE} + ") else 0
 
 
 def _gains(fitted: Fitted) -> Section:

@@ -38,6 +38,8 @@ class RankSettings(Settings):
     """What a grade is worth: 2^grade - 1 (the best grade counts far more than the others), or the grade itself."""
     truncation: int | None = Field(default=None, ge=1)
     """Learn from pairs of which one stands so high in the list; None = from all pairs, as PNR counts them."""
+    even_queries: bool = False
+    """Let each query weigh about the same; otherwise each pair does, as in PNR."""
     learning_rate: float = Field(default=0.05, gt=0, le=1)
     """Weight of a tree."""
     num_leaves: int = Field(default=15, ge=2, le=4096)
