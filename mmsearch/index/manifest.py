@@ -6,10 +6,11 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import xxhash
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from mmsearch.errors import CorruptIndexError, FormatVersionError
+from mmsearch.errors import CorruptIndexError
 from mmsearch.index.layout import FORMAT_VERSION, MANIFEST, split_name
+from mmsearch.records import parse_record
 from mmsearch.types import Space
 
 Dtype = Literal["float16", "float32", "int8"]
@@ -82,10 +83,6 @@ class Manifest(_Stored):
         return self.model_dump_json(indent=2).encode() + b"\n"
 
 
-class _Versioned(BaseModel):
-    format_version: int
-
-
 def manifest_hash(data: bytes) -> str:
     """Give the hash of a manifest that is part of its generation's name: xxh3-64, 16 hex digits."""
     return xxhash.xxh3_64_hexdigest(data)
@@ -111,14 +108,4 @@ def read_manifest(folder: Path, name: str) -> Manifest:
     split = split_name(name)
     if split is None or manifest_hash(data) != split[1]:
         raise CorruptIndexError(f"{path}: is not the manifest that was published as {name}; publish again")
-    try:
-        found = _Versioned.model_validate_json(data).format_version
-        if found > FORMAT_VERSION:
-            raise FormatVersionError(
-                f"{path}: format {found}, and this mmsearch reads up to {FORMAT_VERSION}; install a newer mmsearch"
-            )
-        return Manifest.model_validate_json(data)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise CorruptIndexError(f"{path}: {where or 'manifest'}: {problem['msg']}; publish again") from None
+    return parse_record(Manifest, data, path, version=FORMAT_VERSION, advice="publish again")

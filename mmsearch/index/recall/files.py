@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import xxhash
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from mmsearch.errors import CorruptIndexError, DataError, FormatVersionError
 from mmsearch.extras import require
 from mmsearch.files import fsync_folder, hash_file, sole_writer, write_bytes
 from mmsearch.index.layout import ann_of, generations_of
 from mmsearch.index.recall.settings import Structure
+from mmsearch.records import parse_record
 
 #: Version of the JSON file. A reader refuses greater ones.
 FORMAT_VERSION = 1
@@ -67,10 +68,6 @@ class AnnFile(BaseModel):
     faiss: str
     seconds: float
     created_at: str
-
-
-class _Versioned(BaseModel):
-    format_version: int
 
 
 def list_ann(index_dir: Path, generation: str) -> list[AnnFile]:
@@ -125,17 +122,7 @@ def _is_whole(path: Path, told: AnnFile) -> bool:
 def _read(path: Path) -> AnnFile:
     with path.open("rb") as file:
         data = file.read(_MAX_BYTES)
-    try:
-        found = _Versioned.model_validate_json(data).format_version
-        if found > FORMAT_VERSION:
-            raise FormatVersionError(
-                f"{path}: format {found}, and this mmsearch reads up to {FORMAT_VERSION}; install a newer mmsearch"
-            )
-        return AnnFile.model_validate_json(data)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise CorruptIndexError(f"{path}: {where or 'file'}: {problem['msg']}; build it again") from None
+    return parse_record(AnnFile, data, path, version=FORMAT_VERSION, advice="build it again")
 
 
 @contextmanager
