@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from mmsearch.index.layer import Layer
 from mmsearch.index.layers import Layers
 from mmsearch.index.layout import generations_of, read_current, split_name
 from mmsearch.index.stored import Stored
+from mmsearch.index.version import Version
 from mmsearch.protocols import Bool, Float32
 from mmsearch.types import Space
 
@@ -25,24 +25,6 @@ Int64 = npt.NDArray[np.int64]
 Verify = Literal["none", "lazy", "full"]
 
 _MAX_RETRIES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """Rows whose vectors come from one model, and the query tower of that model.
-
-    Args:
-        rows: the rows, dead ones too.
-        spaces: the spaces that these rows have.
-        query_tower: folder of their query tower.
-        tower_checksum: of the names and bytes of its files, as they were published: two that are equal need one loaded
-            tower only.
-    """
-
-    rows: range
-    spaces: tuple[Space, ...]
-    query_tower: Path
-    tower_checksum: str
 
 
 class ForwardIndex:
@@ -168,6 +150,10 @@ class ForwardIndex:
     def rows(self, doc_ids: Sequence[str]) -> Int64:
         """Give the row of every id, [N]; -1 = there is no such document. An overlay's row goes before the base's."""
         return self._layers.find(doc_ids)
+
+    def deleted(self, doc_ids: Sequence[str]) -> Bool:
+        """Tell which ids are of documents that were deleted since the base was published, [N]; for people."""
+        return self._layers.deleted(doc_ids)
 
     def vectors(self, space: str, rows: Int64) -> tuple[Float32, Bool]:
         """Give vectors of one space.

@@ -68,6 +68,13 @@ class Layers:
         found[below] = in_base
         return found
 
+    def deleted(self, doc_ids: Sequence[str]) -> Bool:
+        """Tell which ids are of documents that the overlay deletes, [N]."""
+        if self.overlay is None:
+            return np.zeros(len(doc_ids), bool)
+        found = self.overlay.ids.rows(doc_ids)
+        return np.asarray((found >= 0) & self.overlay.deleted.take(found, mode="clip"))
+
     def live(self) -> Bool:
         """Tell which rows are of documents that can be found, [num_rows]."""
         live = np.ones(self.num_rows, bool)

@@ -12,6 +12,7 @@ from mmsearch.index import ForwardIndex
 from mmsearch.protocols import Float32, QueryEncoder
 from mmsearch.scoring.deadline import Deadline
 from mmsearch.scoring.derived import derived_from, poly_of
+from mmsearch.scoring.explanation import Explainer, Explanation
 from mmsearch.scoring.features import RankFeatures
 from mmsearch.scoring.matches import Matches
 from mmsearch.scoring.query_encoder import OnnxQueryEncoder
@@ -155,6 +156,20 @@ class FeatureScorer:
         """
         sheets = self._fill(requests, Deadline(deadline_s))
         return [sheet.features(self.index.generation, late=len(sheet.scored) < len(self.spaces)) for sheet in sheets]
+
+    def explain(self, query: str, doc_id: str, *, deadline_s: float | None = None) -> Explanation:
+        """Give what `score` gives for one document, with how it comes about, or why it is missing.
+
+        Args:
+            query: what the searcher typed.
+            doc_id: the document.
+            deadline_s: as for `score`; what was not computed by then is explained as late.
+
+        Raises:
+            DeadlineError: the time was over before one space was scored.
+        """
+        (sheet,) = self._fill([(query, [doc_id])], Deadline(deadline_s))
+        return Explainer(self.index, self.versions[-1], sheet).explain(self.spaces, self.poly, self.derived)
 
     def query_vectors(self, query: str, space: str) -> list[Float32 | None]:
         """Give the vector of a query for each of the index's versions, [D]: what `ExactSearch` is asked with.

@@ -65,6 +65,11 @@ class Sheet:
                 scores, missing = feature.combine(self.values[:, of], self.missing[:, of])
                 self.fill(feature.name, slice(None), scores, ~missing)
 
+    def score_of(self, name: str) -> float | None:
+        """Give a feature of the first candidate; None where it is missing."""
+        at = self._at[name]
+        return None if self.missing[0, at] else float(self.values[0, at])
+
     def features(self, generation: str, *, late: bool) -> RankFeatures:
         """Give what there is."""
         return RankFeatures(self.doc_ids, tuple(self._at), self.values, self.missing, generation, late)

@@ -9,8 +9,8 @@ from typing import Literal
 
 from mmsearch.errors import FingerprintError
 from mmsearch.index import ForwardIndex
-from mmsearch.index.forward import Version
 from mmsearch.index.query_tower import TowerSpace, check_tower_spaces, read_query_tower
+from mmsearch.index.version import Version
 from mmsearch.protocols import QueryEncoder
 
 #: Each row by the query tower of its own model; every row by the newest one, which must have been trained for it; or

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmsearch.extras import require
 from mmsearch.index.codes import score_rows
-from mmsearch.index.forward import ForwardIndex, Version
+from mmsearch.index.forward import ForwardIndex
 from mmsearch.index.query_tower import TowerSpace
 from mmsearch.index.recall.device import Device, to_gpu
 from mmsearch.index.recall.files import load_ann
@@ -19,6 +19,7 @@ from mmsearch.index.recall.nearest import Int64, Nearest, best_of, merged
 from mmsearch.index.recall.search import SpaceSearch
 from mmsearch.index.recall.settings import Structure
 from mmsearch.index.recall.structure import parameters
+from mmsearch.index.version import Version
 from mmsearch.protocols import Float32
 
 #: How many times as many candidates the next look takes, when too many of the first were of dead documents.

@@ -10,9 +10,10 @@ import numpy as np
 
 from mmsearch.errors import DataError
 from mmsearch.extras import require
-from mmsearch.index.forward import ForwardIndex, Version
+from mmsearch.index.forward import ForwardIndex
 from mmsearch.index.query_tower import TowerSpace, read_query_tower
 from mmsearch.index.recall.nearest import Nearest, best_of_all, flat, scan
+from mmsearch.index.version import Version
 from mmsearch.protocols import Float32
 
 #: A query vector [D]; where an index holds vectors of several models, one of each, in the order of its `versions`.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmsearch.errors import DataError
-from mmsearch.index.forward import ForwardIndex, Version
+from mmsearch.index.forward import ForwardIndex
 from mmsearch.index.layout import (
     QUERY_TOWER,
     blocks_file,
@@ -22,6 +22,7 @@ from mmsearch.index.layout import (
 )
 from mmsearch.index.manifest import Manifest, StoredSpace, read_manifest
 from mmsearch.index.recall.files import AnnFile, list_ann
+from mmsearch.index.version import Version
 
 
 @dataclass(frozen=True, slots=True)
