@@ -110,3 +110,12 @@ def open_array(path: Path, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[An
     if len(mapped) != offset + expected.itemsize * int(np.prod(shape)):
         raise CorruptIndexError(f"{path}: {len(mapped)} bytes do not fit its header; publish again")
     return np.frombuffer(mapped, dtype=expected, offset=offset).reshape(shape)
+
+
+def read_through(*arrays: npt.NDArray[Any]) -> None:
+    """Read memory-mapped arrays in order, so that they are in memory and in the tables of this process."""
+    for array in arrays:
+        raw = array.reshape(-1).view(np.uint8)
+        digest = xxhash.xxh3_64()  # the quickest way to touch every byte
+        for start in range(0, len(raw), _CHUNK):
+            digest.update(raw[start : start + _CHUNK].data)

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
 from mmsearch.errors import CorruptIndexError
-from mmsearch.index.arrays import open_array
+from mmsearch.index.arrays import open_array, read_through
 from mmsearch.index.blocks import BlockChecks, rows_per_block
 from mmsearch.index.layout import blocks_file, present_file, scales_file, vectors_file
 from mmsearch.index.manifest import StoredSpace
@@ -22,7 +21,6 @@ Int64 = npt.NDArray[np.int64]
 
 #: Components of a batch of `blocks`: 16 MiB of them as float32.
 _BATCH_COMPONENTS = 1 << 22
-_CHUNK = 1 << 20
 
 
 class Column:
@@ -104,12 +102,3 @@ class Column:
             self._checks.check_all()
         else:
             read_through(*self._arrays())
-
-
-def read_through(*arrays: npt.NDArray[Any]) -> None:
-    """Read memory-mapped arrays in order, so that they are in memory and in the tables of this process."""
-    for array in arrays:
-        raw = array.reshape(-1).view(np.uint8)
-        digest = xxhash.xxh3_64()  # the quickest way to touch every byte
-        for start in range(0, len(raw), _CHUNK):
-            digest.update(raw[start : start + _CHUNK].data)

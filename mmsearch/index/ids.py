@@ -12,9 +12,11 @@ import numpy.typing as npt
 import xxhash
 
 from mmsearch.errors import CorruptIndexError, DataError
-from mmsearch.index.arrays import ArrayWriter, open_array
+from mmsearch.index.arrays import ArrayWriter, open_array, read_through
+from mmsearch.index.id_text import AskedIds
 from mmsearch.index.layout import ids_files
 from mmsearch.index.manifest import StoredFile
+from mmsearch.index.sorted_hashes import SortedHashes
 
 Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
@@ -117,6 +119,7 @@ class IdTable(Sequence[str]):
         self._text: npt.NDArray[np.uint8] = open_array(text, "uint8", (int(self._offsets[-1]),))
         self._hashes: UInt64 = open_array(hashes, "uint64", (num,))
         self._rows: npt.NDArray[np.uint32] = open_array(rows, "uint32", (num,))
+        self._sorted = SortedHashes(self._hashes)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -161,57 +164,38 @@ class IdTable(Sequence[str]):
             if start + at not in self._rows[places[at] : end]:
                 raise CorruptIndexError(f"the index holds a damaged doc_id ({texts[at]!r}); publish again")
 
-    @property
-    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
-        """The memory-mapped arrays of the table."""
-        return self._text, self._offsets, self._hashes, self._rows
-
     def rows(self, doc_ids: Sequence[str]) -> Int64:
         """Give the row of every id, [N]; -1 = there is no such document."""
-        encoded = encode_ids(doc_ids)
-        return self.find(encoded, hash_ids(encoded))
+        return self.find(asked_ids(doc_ids))
 
-    def find(self, encoded: Sequence[bytes], wanted: UInt64) -> Int64:
-        """Give the row of every id, [N], from its UTF-8 bytes and their hashes: what several tables share."""
-        found = np.full(len(encoded), -1, np.int64)
-        order = np.argsort(wanted)  # neighbouring searches walk the same pages then: 1.7 times faster
-        places = np.empty(len(encoded), np.int64)
-        places[order] = np.searchsorted(self._hashes, wanted[order])
-        asked = np.arange(len(encoded))
-        while asked.size:  # once, unless different ids share a hash
-            hit = (places < len(self)) & (self._hashes.take(places, mode="clip") == wanted)
+    def find(self, asked: AskedIds) -> Int64:
+        """Give the row of every id, [N]; -1 = there is no such document."""
+        found = np.full(len(asked), -1, np.int64)
+        places, which = self._sorted.places(asked.hashes), np.arange(len(asked))
+        while which.size:  # once, unless different ids share a hash
+            hit = (places < len(self)) & (self._hashes.take(places, mode="clip") == asked.hashes)
             if not hit.all():
-                asked, places, wanted, encoded = _those(hit, asked, places, wanted, encoded)
+                kept = np.flatnonzero(hit)
+                asked, places, which = asked.those(kept), places[kept], which[kept]
             rows = self._rows.take(places).astype(np.int64)
-            same = self._same_text(rows, encoded)
-            found[asked[same]] = rows[same]
-            asked, places, wanted, encoded = _those(~same, asked, places + 1, wanted, encoded)
+            same = self._same_text(rows, asked)
+            if same.all():
+                found[which] = rows
+                break
+            found[which[same]] = rows[same]
+            kept = np.flatnonzero(~same)
+            asked, places, which = asked.those(kept), places[kept] + 1, which[kept]
         return found
 
-    def _same_text(self, rows: Int64, encoded: Sequence[bytes]) -> npt.NDArray[np.bool_]:
-        """Compare stored ids with others, all bytes of all of them at once."""
+    def _same_text(self, rows: Int64, asked: AskedIds) -> npt.NDArray[np.bool_]:
         if rows.size and int(rows.max()) >= len(self):
             raise CorruptIndexError("the id table of the index points outside of it; publish again")
-        begins = self._offsets.take(rows)
-        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-        same: npt.NDArray[np.bool_] = self._offsets.take(rows + 1) - begins == lengths
-        pairs = np.flatnonzero(same)
-        if len(pairs) < len(rows):
-            lengths, begins, encoded = lengths[pairs], begins[pairs], [encoded[i] for i in pairs.tolist()]
-        ends = np.cumsum(lengths)
-        # 'clip': a damaged offset compares the wrong bytes, which makes the id a missing one, instead of an exception
-        places = np.repeat(begins - ends + lengths, lengths) + np.arange(int(ends[-1]) if ends.size else 0)
-        differs = self._text.take(places, mode="clip") != np.frombuffer(b"".join(encoded), np.uint8)
-        if differs.any():
-            same[pairs[np.searchsorted(ends, np.flatnonzero(differs), side="right")]] = False
-        return same
+        return asked.same_as(self._text, self._offsets.take(rows), self._offsets.take(rows + 1))
 
-
-def _those(
-    which: npt.NDArray[np.bool_], asked: Int64, places: Int64, wanted: UInt64, encoded: Sequence[bytes]
-) -> tuple[Int64, Int64, UInt64, Sequence[bytes]]:
-    kept = np.flatnonzero(which)
-    return asked[kept], places[kept], wanted[kept], [encoded[i] for i in kept.tolist()]
+    def warm(self) -> None:
+        """Read all of it once, and get the search ready."""
+        read_through(self._text, self._offsets, self._hashes, self._rows)
+        self._sorted.warm()
 
 
 class ChainedIds(Sequence[str]):
@@ -255,6 +239,12 @@ def encode_ids(doc_ids: Sequence[str]) -> list[bytes]:
         return list(map(str.encode, doc_ids))
     except UnicodeEncodeError:  # text that is not valid Unicode gets bytes that no stored id has
         return [doc_id.encode("utf-8", "surrogatepass") for doc_id in doc_ids]
+
+
+def asked_ids(doc_ids: Sequence[str]) -> AskedIds:
+    """Give ids as they are looked up, in one table or several."""
+    encoded = encode_ids(doc_ids)
+    return AskedIds.of(encoded, hash_ids(encoded))
 
 
 def check_rows(rows: npt.NDArray[Any], num_rows: int, *, missing: bool = True) -> Int64:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mmsearch.errors import CorruptIndexError
 from mmsearch.files import hash_bytes, hash_file
 from mmsearch.index.arrays import open_array
-from mmsearch.index.column import Column, read_through
+from mmsearch.index.column import Column
 from mmsearch.index.contents import NUM_CONTENTS, UInt64
 from mmsearch.index.ids import IdTable
 from mmsearch.index.layout import CONTENTS, DELETED, QUERY_TOWER, SUPERSEDED
@@ -126,7 +126,7 @@ class Layer:
 
     def warm(self) -> None:
         """Read what look-ups need, in order."""
-        read_through(*self.ids.arrays)
+        self.ids.warm()
         for column in self.columns.values():
             column.warm()
 

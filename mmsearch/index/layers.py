@@ -15,7 +15,7 @@ from mmsearch.errors import CorruptIndexError, DataError, FingerprintError
 from mmsearch.index.codes import MAX_COSINE
 from mmsearch.index.column import Column
 from mmsearch.index.contents import NUM_CONTENTS, UInt64
-from mmsearch.index.ids import encode_ids, hash_ids
+from mmsearch.index.ids import asked_ids
 from mmsearch.index.layer import Layer
 from mmsearch.index.stored import Stored
 from mmsearch.protocols import Bool, Float32
@@ -55,14 +55,13 @@ class Layers:
         """Give the row of every id, [N]; -1 = unknown or deleted."""
         if self.overlay is None:
             return self.base.ids.rows(doc_ids)
-        encoded = encode_ids(doc_ids)
-        hashes = hash_ids(encoded)
-        found = self.overlay.ids.find(encoded, hashes)
+        asked = asked_ids(doc_ids)
+        found = self.overlay.ids.find(asked)
         below = np.flatnonzero(found < 0)
         deleted = self.overlay.deleted.take(found, mode="clip") & (found >= 0)
         found += self.base.num_rows
         found[deleted] = -1
-        in_base = self.base.ids.find([encoded[i] for i in below.tolist()], hashes[below])
+        in_base = self.base.ids.find(asked.those(below))
         # else a damaged id of the overlay would bring back what was deleted or replaced
         in_base[self._dead(self.base, in_base)] = -1
         found[below] = in_base
