@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from mmsearch.metrics import Contrast
 from mmsearch.metrics.report import Measured
 from mmsearch.ranking.feature_sets import ALL, BASELINE
 from mmsearch.ranking.fitting import Fitted
-from mmsearch.report.charts import Bar, Line, forest, lines, shares, span_of, widest
+from mmsearch.report.charts import Bar, Line, Mark, forest, lines, shares, span_of, widest
 from mmsearch.report.curves import Curve
 from mmsearch.report.document import contents, document, drawn
-from mmsearch.report.markup import Child, Html, foreign, tag
+from mmsearch.report.markup import Child, Html, foreign, join, tag
 from mmsearch.report.sections.headline import contrast_table, p_value, pnr_of
 from mmsearch.report.sections.parts import (
     Section,
@@ -65,18 +66,17 @@ def _verdict(fitted: Fitted) -> list[Child]:
         if one.a == ALL:
             luck = "more than luck" if one.is_significant else "which may be luck"
             between = interval(one.interval, sign=True)
-            said.append(
-                f" Against {one.b}: {signed(one.difference)} ({between}), {luck} (p\u00a0{p_value(one.p_holm)})."
-            )
+            change = f"{signed(one.difference)} ({between}), {luck} (p\u00a0{p_value(one.p_holm)})"
+            said.append(f" Against {_named(one.b)}: {change}.")
     return said
+
+
+def _named(name: str) -> str:
+    return "the baseline" if name == BASELINE else name
 
 
 def _figures(fitted: Fitted) -> Section:
     told, seeds = fitted.told, fitted.told.settings["num_seeds"]
-    marks = [pnr_mark(one.source.name, pnr_of(one), colour(_shade(one))) for one in fitted.measured]
-    reference = next((one for one in fitted.measured if one.source.name == BASELINE), None)
-    at, at_name = (1.0, "chance") if reference is None else (pnr_of(reference).value, BASELINE)
-    chart = forest("PNR by set of features", marks, span_of(marks, "PNR", max(at, 1e-3), at_name, log=True))
     members = ", ".join(fitted.baseline) or "no feature: all videos level"
     text = (
         f"Measured on {told.counts['measured_queries']:,} queries with {told.counts['measured_judgments']:,} graded "
@@ -84,14 +84,40 @@ def _figures(fitted: Fitted) -> Section:
     )
     rows = [[one.source.name, *_cells(one)] for one in fitted.measured]
     head = ["features", *("PNR" if r.name == "pnr" else r.name for r in fitted.measured[0].evaluation.results)]
+    whole, added = _families(fitted.contrasts)
     body = [
         prose(text),
-        panels([("PNR by set of features", chart)]),
+        panels(_charts(fitted.measured, added)),
         table(head, rows, "Measures with 95 % intervals (bootstrap over queries)."),
-        tag("h3", "Which differences are more than luck?"),
-        contrast_table(fitted.contrasts),
+        tag("h3", "Is the whole ranker better?"),
+        contrast_table(whole),
+        [tag("h3", "What does each feature add to the baseline?"), contrast_table(added)] if added else None,
     ]
-    return Section("figures", "What each feature adds", tuple(body))
+    return Section("figures", "What each feature adds", (join(body),))
+
+
+def _families(found: Sequence[Contrast]) -> tuple[list[Contrast], list[Contrast]]:
+    """Give the comparisons of the whole ranker, and those of the baseline with each feature."""
+    return [one for one in found if one.a == ALL], [one for one in found if one.a != ALL]
+
+
+def _charts(measured: Sequence[Measured], added: Sequence[Contrast]) -> list[tuple[Child, Html]]:
+    marks = [pnr_mark(one.source.name, pnr_of(one), colour(_shade(one))) for one in measured]
+    reference = next((pnr_of(one).value for one in measured if one.source.name == BASELINE), None)
+    at = span_of(marks, "PNR", 1.0 if reference is None else reference, "chance" if reference is None else BASELINE)
+    charts: list[tuple[Child, Html]] = [("PNR by set of features", forest("PNR by set of features", marks, at))]
+    if added:
+        steps = [_step(one) for one in added]
+        own = forest("Added to the baseline's PNR", steps, span_of(steps, "added PNR", 0.0, "nothing added"))
+        charts.append(("Added to the baseline's PNR", own))
+    return charts
+
+
+def _step(one: Contrast) -> Mark:
+    """Give the row of what a feature adds."""
+    shown = f"{signed(one.difference)}  ({interval(one.interval, sign=True)})"
+    name = one.a.removeprefix(f"{BASELINE} + ")
+    return Mark(name, one.difference, one.interval.low, one.interval.high, shown, colour(3))
 
 
 def _cells(one: Measured) -> list[Child]:
