@@ -56,18 +56,14 @@ class Api:
         """Find the videos nearest to a query in one space; they come with their features, nearest first."""
         return await self._search(request, await self._read(request, self.types.search))
 
-    async def search_by_address(
-        self,
-        request: Request,
-        q: Annotated[str, Query(description="What the searcher typed.")],
-        k: Annotated[str | None, Query(description="How many videos.")] = None,
-        space: Annotated[str | None, Query(description="The space that is searched.")] = None,
-        model: Annotated[str | None, Query(description="Name of a served model.")] = None,
-    ) -> Response:
+    async def search_by_address(self, request: Request) -> Response:
         """Find the videos nearest to a query, as `POST /v1/search` does."""
-        given: dict[str, Any] = {"query": q, "k": k, "space": space, "model": model}
+        given = dict(request.query_params)
+        known: dict[str, Any] = {name: given[name] for name in ("k", "space", "model") if name in given}
+        if "q" in given:
+            known["query"] = given["q"]
         try:
-            asked = self.types.search.model_validate({n: v for n, v in given.items() if v is not None}, strict=False)
+            asked = self.types.search.model_validate(known, strict=False)
         except ValidationError as error:
             raise validated(error) from None
         return await self._search(request, asked)

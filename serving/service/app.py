@@ -68,11 +68,10 @@ def build(settings: ServeSettings, models: Models, metrics: Metrics) -> Service:
 
 
 def _add_api(app: FastAPI, api: Api, *, needs_key: bool) -> None:
-    def add(method: str, path: str, handler: Handler, answer: Any, codes: tuple[str, ...], body: Any = None) -> None:
+    def add(method: str, path: str, handler: Handler, answer: Any, codes: tuple[str, ...], asked: Any = None) -> None:
         extra: dict[str, Any] = {"security": [{"key": []}]} if needs_key else {}
-        if body is not None:
-            content = {"application/json": {"schema": body.model_json_schema()}}
-            extra["requestBody"] = {"required": True, "content": content}
+        if asked is not None:
+            extra |= _body_of(asked) if method == "POST" else _parameters_of(asked)
         responses: Any = {200: answer} | documented(*codes)
         app.add_api_route(
             path, handler, methods=[method], response_model=None, response_class=Response, responses=responses,
@@ -82,11 +81,12 @@ def _add_api(app: FastAPI, api: Api, *, needs_key: bool) -> None:
     types, json = api.types, _json_of
     add("POST", "/v1/score", api.score, json(schemas.ScoreAnswer), (*_BODY, *_BUSY), types.score)
     add("POST", "/v1/search", api.search, json(schemas.SearchAnswer), (*_BODY, *_BUSY), types.search)
-    add("GET", "/v1/search", api.search_by_address, json(schemas.SearchAnswer), ("invalid-request", *_BUSY))
+    by_address = ("invalid-request", *_BUSY)
+    add("GET", "/v1/search", api.search_by_address, json(schemas.SearchAnswer), by_address, types.search)
     add("POST", "/v1/explain", api.explain, json(schemas.ExplainAnswer), (*_BODY, *_BUSY), types.explain)
     add("GET", "/v1/features", api.features, json(schemas.FeaturesAnswer), ())
     cover = {"description": "The cover.", "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
-    add("GET", "/v1/videos/{doc_id:path}/cover", api.cover, cover, ("invalid-request", *_BUSY))
+    add("GET", "/v1/videos/{doc_id:path}/cover", api.cover, cover, by_address)
 
 
 def _add_ops(app: FastAPI, ops: Ops) -> None:
@@ -98,6 +98,21 @@ def _add_ops(app: FastAPI, ops: Ops) -> None:
     add("/healthz", ops.healthz, _json_of(schemas.Health))
     add("/readyz", ops.readyz, _json_of(schemas.Ready))
     add("/metrics", ops.metrics, text)
+
+
+def _body_of(asked: type[BaseModel]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": asked.model_json_schema()}}}}
+
+
+def _parameters_of(asked: type[BaseModel]) -> dict[str, Any]:
+    """Give the fields of a request as parameters of an address, where the query is called `q`."""
+    schema = asked.model_json_schema()
+    parameters = []
+    for name, told in schema["properties"].items():
+        kinds = [kind for kind in told.pop("anyOf", []) if kind["type"] != "null"]  # null = left out
+        part = {"name": "q" if name == "query" else name, "in": "query", "required": name in schema["required"]}
+        parameters.append(part | {"schema": told | (kinds[0] if kinds else {})})
+    return {"parameters": parameters}
 
 
 def _json_of(model: type[BaseModel]) -> dict[str, Any]:

@@ -96,9 +96,7 @@ class Batcher:
             ProblemError: the queue is full, or nothing was scored before the deadline.
         """
         if self._held >= self._queue_size:
-            raise ProblemError(
-                "overloaded", f"{self._held} requests wait already; try again, or send fewer at once"
-            )
+            raise ProblemError("overloaded", f"{self._held} requests wait already; try again, or send fewer at once")
         self._held += 1
         try:
             asked = _Asked(query, doc_ids, deadline, alone, asyncio.get_running_loop().create_future())

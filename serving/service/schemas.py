@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from serving.service.settings import ServeSettings
 
@@ -192,6 +192,11 @@ class Ready(Health):
     models: dict[str, str]
 
 
+def _whole(number: object) -> object:
+    """Take 20.0 for 20, as JSON Schema does."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 @dataclass(frozen=True, slots=True)
 class RequestTypes:
     """The requests, narrowed to the bounds of a service."""
@@ -205,7 +210,7 @@ def request_types(settings: ServeSettings) -> RequestTypes:
     """Give the types that requests are read with, so that OpenAPI tells the bounds as they are set."""
     query: Any = Annotated[str, Field(max_length=settings.max_query_chars)]
     ids: Any = Annotated[list[str], Field(max_length=settings.max_doc_ids)]
-    k: Any = Annotated[int, Field(ge=1, le=settings.max_k)]
+    k: Any = Annotated[int, Field(ge=1, le=settings.max_k), BeforeValidator(_whole)]
     default_k = min(20, settings.max_k)
     return RequestTypes(
         create_model("ScoreRequest", __base__=ScoreRequest, query=(query, ...), doc_ids=(ids, ...)),
