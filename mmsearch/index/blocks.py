@@ -7,7 +7,6 @@ then the scales (int8 alone), then the flags of presence, each as it lies in its
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from mmsearch.forks import ForkSafeLock
 from mmsearch.protocols import Bool
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class BlockHasher:
 
 
 class BlockChecks:
-    """Compare blocks with their checksums, each when a row of it is first asked for. Safe for threads.
+    """Compare blocks with their checksums, each when a row of it is first asked for. Safe for threads and forks.
 
     Args:
         name: what the rows are, for the log.
@@ -89,7 +89,7 @@ class BlockChecks:
     def __init__(self, name: str, expected: UInt64, columns: Sequence[Array], rows_per_block: int) -> None:
         self._name, self._expected, self._columns, self._rows_per_block = name, expected, columns, rows_per_block
         self._states = np.zeros(len(expected), np.uint8)
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._all_sound = False
 
     def sound(self, rows: npt.NDArray[np.int64]) -> Bool:

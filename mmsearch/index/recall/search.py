@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from mmsearch.errors import DataError
 from mmsearch.extras import require
+from mmsearch.forks import ForkSafeLock
 from mmsearch.index.forward import ForwardIndex
 from mmsearch.index.query_tower import TowerSpace, read_query_tower
 from mmsearch.index.recall.nearest import Nearest, best_of_all, flat, scan
@@ -38,7 +38,7 @@ class SpaceSearch(ABC):
         self._versions = index.versions
         towers = [read_query_tower(version.query_tower).spaces for version in self._versions]
         self._spaces = [{space.name: space for space in spaces} for spaces in towers]
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._loaded: dict[str, list[Nearest | None]] = {}
 
     def search(self, space: str, query_vector: QueryVector, k: int) -> tuple[list[str], Float32]:
