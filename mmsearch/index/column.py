@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.errors import CorruptIndexError
+from mmsearch.errors import CorruptIndexError, DataError
 from mmsearch.index.arrays import open_array, read_through
 from mmsearch.index.blocks import BlockChecks, rows_per_block
+from mmsearch.index.codes import MAX_COSINE
+from mmsearch.index.kernels import QueryKernel
 from mmsearch.index.layout import blocks_file, present_file, scales_file, vectors_file
 from mmsearch.index.manifest import StoredSpace
 from mmsearch.index.stored import Stored, dequantize, to_float32
@@ -60,11 +62,7 @@ class Column:
 
     def floats(self, rows: Int64) -> tuple[Float32, Bool]:
         """Give vectors, [N, M*D], and which are present and sound, [N]; -1 is not, and others are zeros then."""
-        # 'clip' reads row 0 for -1, and is twice as quick as numpy's own check of the bounds
-        there: Bool = self.present.take(rows, mode="clip") & (rows >= 0)
-        if self._checks is not None:
-            asked = np.flatnonzero(there)
-            there[asked] = self._checks.sound(rows[asked])
+        there = self._there(rows)
         vectors = self._vectors.take(rows, axis=0, mode="clip")
         if self._scales is not None:
             floats = dequantize(vectors, self._scales.take(rows, axis=0, mode="clip"))
@@ -73,6 +71,36 @@ class Column:
         if not there.all():
             floats[~there] = 0
         return floats, there
+
+    def dots(self, rows: Int64, query: Float32) -> tuple[Float32, Bool]:
+        """Give the dots of a query with every code, [N, M], and which are present, sound and cosines, [N].
+
+        Raises:
+            DataError: the query does not fit the space.
+        """
+        there, space = self._there(rows), self.space.space
+        if query.shape != (space.dim,):
+            told = f"a query vector of shape {list(query.shape)} does not fit its {space.dim} components"
+            raise DataError(f"space '{space.name}': {told}")
+        kernel = QueryKernel(query, self.space.dtype)
+        codes = self._vectors.take(rows, axis=0, mode="clip").reshape(-1, space.dim)
+        with np.errstate(all="ignore"):  # damaged rows hold anything
+            dots = kernel.dots(codes).reshape(len(rows), space.num_codes)
+            if self._scales is not None:
+                dots *= self._scales.take(rows, axis=0, mode="clip")
+            cosines = np.abs(dots) <= MAX_COSINE  # NaN compares false
+        there &= cosines[:, 0] if space.num_codes == 1 else cosines.all(axis=1)
+        if not there.all():
+            dots[~there] = 0
+        return dots, there
+
+    def _there(self, rows: Int64) -> Bool:
+        # 'clip' reads row 0 for -1, and is twice as quick as numpy's own check of the bounds
+        there: Bool = self.present.take(rows, mode="clip") & (rows >= 0)
+        if self._checks is not None:
+            asked = np.flatnonzero(there)
+            there[asked] = self._checks.sound(rows[asked])
+        return there
 
     def raw(self, rows: Int64) -> Stored:
         """Give rows as they lie on the disk.

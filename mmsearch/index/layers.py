@@ -6,13 +6,12 @@ the base; a tombstone of the overlay takes it away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from mmsearch.errors import CorruptIndexError, DataError, FingerprintError
-from mmsearch.index.codes import MAX_COSINE
 from mmsearch.index.column import Column
 from mmsearch.index.contents import NUM_CONTENTS, UInt64
 from mmsearch.index.ids import asked_ids
@@ -21,6 +20,8 @@ from mmsearch.index.stored import Stored
 from mmsearch.protocols import Bool, Float32
 
 Int64 = npt.NDArray[np.int64]
+#: Rows of one layer, -1 for those that are not there, to some numbers of each and whether there are any.
+Read = Callable[[Column, Int64], tuple[Float32, Bool]]
 
 
 class Layers:
@@ -96,33 +97,29 @@ class Layers:
 
     def floats(self, space: str, rows: Int64) -> tuple[Float32, Bool]:
         """Give vectors and which of them are present; see `ForwardIndex.vectors`."""
-        columns = self.columns(space)
-        if self.overlay is None:
-            return columns[self.base.name].floats(rows)
-        parts = [part for part in self._parts(rows) if part[0].name in columns]
-        _check_one_model(space, [columns[layer.name] for layer, _, _ in parts])
-        if not parts:
-            return [*columns.values()][-1].floats(np.full(len(rows), -1))
-        parts.sort(key=lambda part: len(part[1]))
-        main, places, own = parts.pop()  # most rows are of one layer, and are gathered where they will stay
-        elsewhere = np.full(len(rows), -1)
-        elsewhere[places] = self._alive(main, own)
-        vectors, present = columns[main.name].floats(elsewhere)
-        for layer, places, own in parts:
-            vectors[places], present[places] = columns[layer.name].floats(self._alive(layer, own))
-        return vectors, present
+        return self._read(space, rows, Column.floats)
 
     def dots(self, space: str, rows: Int64, query: Float32) -> tuple[Float32, Bool]:
         """Give dots of a query with documents and which of them are present; see `ForwardIndex.dots`."""
-        vectors, present = self.floats(space, rows)
-        num_codes, rest = divmod(vectors.shape[1], query.size)  # two models may differ in it
-        if rest:
-            raise DataError(f"space '{space}': rows of {vectors.shape[1]} components are no codes of {query.size}")
-        with np.errstate(all="ignore"):  # damaged rows hold anything
-            dots = (vectors.reshape(-1, query.size) @ query).reshape(len(rows), num_codes)
-            present = present & (np.abs(dots) <= MAX_COSINE).all(axis=1)  # NaN compares false
-        dots[~present] = 0
-        return dots, present
+        return self._read(space, rows, lambda column, own: column.dots(own, query))
+
+    def _read(self, space: str, rows: Int64, read: Read) -> tuple[Float32, Bool]:
+        """Read rows of every layer that they are of; dead ones are asked for as -1."""
+        columns = self.columns(space)
+        if self.overlay is None:
+            return read(columns[self.base.name], rows)
+        parts = [part for part in self._parts(rows) if part[0].name in columns]
+        _check_one_model(space, [columns[layer.name] for layer, _, _ in parts])
+        if not parts:
+            return read([*columns.values()][-1], np.full(len(rows), -1))
+        parts.sort(key=lambda part: len(part[1]))
+        main, places, own = parts.pop()  # most rows are of one layer, and are read into where they will stay
+        elsewhere = np.full(len(rows), -1)
+        elsewhere[places] = self._alive(main, own)
+        found, present = read(columns[main.name], elsewhere)
+        for layer, places, own in parts:
+            found[places], present[places] = read(columns[layer.name], self._alive(layer, own))
+        return found, present
 
     def raw(self, space: str, rows: Int64) -> Stored:
         """Give rows as they lie on the disk; see `ForwardIndex.raw`."""

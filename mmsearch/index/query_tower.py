@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from mmsearch.errors import CorruptIndexError, DataError, FingerprintError, FormatVersionError
+from mmsearch.errors import DataError, FingerprintError
 from mmsearch.index.fingerprint import check_same
+from mmsearch.records import parse_record
 from mmsearch.types import Selection, Space
 
 #: Version of `query_tower.json`. A reader refuses greater ones. 2: codes, and how a query selects among them.
 FORMAT_VERSION = 2
 QUERY_TOWER_FILE = "query_tower.json"
+TowerPrecision = Literal["fp32", "int8"]
 
 
 class TowerSpace(BaseModel):
@@ -43,17 +45,14 @@ class TowerSpace(BaseModel):
 
 
 class QueryTowerFile(BaseModel):
-    """The content of `query_tower.json`; `max_length` is in tokens."""
+    """The content of `query_tower.json`; `max_length` is in tokens, `precision` that of most weights of the model."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     format_version: int
+    precision: TowerPrecision = "fp32"
     max_length: Annotated[int, Field(ge=1, le=8192)]
     spaces: Annotated[tuple[TowerSpace, ...], Field(min_length=1)]
-
-
-class _Versioned(BaseModel):
-    format_version: int
 
 
 def read_query_tower(folder: Path) -> QueryTowerFile:
@@ -67,18 +66,9 @@ def read_query_tower(folder: Path) -> QueryTowerFile:
     path = folder / QUERY_TOWER_FILE
     try:
         data = path.read_bytes()
-        found = _Versioned.model_validate_json(data).format_version
-        if found > FORMAT_VERSION:
-            raise FormatVersionError(
-                f"{path}: format {found}, and this mmsearch reads up to {FORMAT_VERSION}; install a newer mmsearch"
-            )
-        return QueryTowerFile.model_validate_json(data)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); export the query tower of the run") from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise CorruptIndexError(f"{path}: {where or 'file'}: {problem['msg']}; export the query tower again") from None
+    return parse_record(QueryTowerFile, data, path, version=FORMAT_VERSION, advice="export the query tower again")
 
 
 def check_tower_spaces(tower: Iterable[Space], vectors: Iterable[Space], tower_at: str, vectors_at: str) -> None:
