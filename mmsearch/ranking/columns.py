@@ -27,11 +27,13 @@ class UserColumns:
         names: of the columns.
         row_of: row of each pair that the table holds.
         values: NaN where a cell is empty, [rows, columns].
+        num_repeated: rows of the table whose pair stood in an earlier one, which counts.
     """
 
     names: tuple[str, ...]
     row_of: dict[Pair, int]
     values: Float64
+    num_repeated: int = 0
 
     def look_up(self, pairs: Sequence[Pair]) -> Float64:
         """Give the numbers of some pairs, [pairs, columns]; NaN for a pair that the table does not hold."""
@@ -49,14 +51,14 @@ def read_columns(path: Path, wanted: Collection[Pair], names: Sequence[str] | No
         names: the columns; None = all but `query` and `doc_id`.
 
     Raises:
-        TableError: a row cannot be read, a cell holds no finite number, a pair stands there twice, a named column is
-            absent, or the table holds none of the pairs.
+        TableError: a row cannot be read, a cell holds no finite number, a named column is absent, or the table holds
+            none of the pairs. Of rows with the same pair the first counts.
     """
     check_readable(path)
     asked = frozenset(wanted)
     row_of: dict[Pair, int] = {}
     found: dict[str, array[float]] = {name: array("d") for name in names or ()}
-    seen = set(_KEYS)
+    seen, repeated = set(_KEYS), 0
     for line, cells in read_rows(path, _known(path, names), lambda line, header: _check_header(path, line, header)):
         if isinstance(cells, Unreadable):
             raise TableError(path, line, None, cells.problem)
@@ -65,7 +67,8 @@ def read_columns(path: Path, wanted: Collection[Pair], names: Sequence[str] | No
         if pair not in asked:
             continue
         if pair in row_of:
-            raise TableError(path, line, None, f"{values.shown(pair)} stands in an earlier row; give each pair one row")
+            repeated += 1
+            continue
         for name in found.keys() | (cells.keys() - set(_KEYS) if names is None else ()):
             own = found.setdefault(name, array("d", [np.nan]) * len(row_of))
             own.append(_number(path, line, name, cells.get(name)))
@@ -73,7 +76,7 @@ def read_columns(path: Path, wanted: Collection[Pair], names: Sequence[str] | No
     _check_found(path, row_of, found, seen)
     kept = tuple(name for name in found) if names else tuple(sorted(found))
     stacked = np.stack([np.frombuffer(found[name]) for name in kept], axis=1)
-    return UserColumns(kept, row_of, stacked)
+    return UserColumns(kept, row_of, stacked, repeated)
 
 
 def _known(path: Path, names: Sequence[str] | None) -> frozenset[str]:

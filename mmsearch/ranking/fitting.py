@@ -83,7 +83,10 @@ def fit(sources: Sources, settings: RankSettings) -> Fitted:
     contrasts = _contrasts(measured, settings)
     whole = [trees for trees, _ in fits[ALL] if trees is not None]
     gains = dict(zip(every, zip(*(_shares(one.gains) for one in whole), strict=True), strict=True))
-    figures = report_json(measured, "ranker", contrasts) | {"measured_on": tables.measured_on, "notes": tables.notes}
+    figures = report_json(measured, "ranker", contrasts) | {
+        "measured_on": tables.measured_on,
+        "notes": list(tables.notes),
+    }
     told = RankerFile(
         features=features,
         columns=tables.columns,

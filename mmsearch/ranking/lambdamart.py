@@ -76,9 +76,8 @@ def fit_trees(
         feature_name=list(names),
         params=own,
     )
-    held = data.create_valid(
-        validation.matrix(names), np.searchsorted(levels, validation.rows.grades), group=validation.group_sizes
-    )
+    seen = validation.matrix(names)
+    held = data.create_valid(seen, np.searchsorted(levels, validation.rows.grades), group=validation.group_sizes)
     curve: list[float] = []
     booster = lightgbm.train(
         own
@@ -87,7 +86,7 @@ def fit_trees(
         data,
         num_boost_round=settings.max_rounds,
         valid_sets=[held],
-        feval=lambda scores, _: _measure(validation.rows, scores, settings, curve),
+        feval=lambda scores, _: _measure(validation.rows, _known(seen, scores), settings, curve),
         callbacks=[lightgbm.early_stopping(settings.patience, verbose=False)],
     )
     rounds = max(1, booster.best_iteration)
@@ -112,10 +111,17 @@ class Trees:
         return tuple(self._booster.feature_name())
 
     def score(self, values: Float64) -> Float64:
-        """Give the score of every row of [rows, features]: higher = better, without a bound; NaN is a missing value."""
+        """Give the score of every row of [rows, features]: higher = better, without a bound; NaN is a missing value.
+
+        A row of which all are missing has no score: NaN.
+        """
         if not len(values):
             return np.zeros(0)
-        return np.asarray(self._booster.predict(values, num_threads=1), dtype=np.float64)
+        return _known(values, self._booster.predict(values, num_threads=1))
+
+
+def _known(values: Float64, scores: Float64) -> Float64:
+    return np.where(np.isnan(values).all(axis=1), np.nan, scores)
 
 
 def _parameters(settings: RankSettings, seed: int) -> dict[str, Any]:

@@ -148,11 +148,7 @@ class FinalRanker:
                     f"{self._folder} was fitted with the column '{name}', which is absent; give it (--columns)"
                 )
             values.append(np.asarray(columns[name], np.float64))
-        return self.score_matrix(np.stack(values, axis=1, dtype=np.float64))
-
-    def score_matrix(self, values: Float64) -> Float64:
-        """Score rows of features and columns in the ranker's order, [docs, features]; a row of NaNs alone gives NaN."""
-        return np.where(np.isnan(values).all(axis=1), np.nan, self._trees.score(values))
+        return self._trees.score(np.stack(values, axis=1, dtype=np.float64))
 
 
 def ranked_spaces(scorer: FeatureScorer, features: Sequence[str]) -> tuple[RankedSpace, ...]:

@@ -84,6 +84,9 @@ def read_tables(sources: Sources, scorer: FeatureScorer, features: tuple[str, ..
         if len(columns.row_of) < len(pairs):
             absent = len(pairs) - len(columns.row_of)
             notes.append(f"{absent:,} of {len(pairs):,} graded pairs stand in no row of {sources.columns.name}")
+        if columns.num_repeated:
+            told = f"rows of {sources.columns.name} repeat the pair of an earlier one, which counts"
+            notes.append(f"{columns.num_repeated:,} {told}")
     found = {name: feature_table(scorer, one, features, columns) for name, one in grades.items()}
     if "validation" not in found:
         found["train"], found["validation"] = found["train"].split(settings.validation_share, settings.seed)
