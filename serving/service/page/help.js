@@ -38,6 +38,7 @@ export function openHelp(dialog) {
     ),
     element("p", {}, element("button", { type: "button", class: "main", onclick: () => dialog.close() }, say("close"))),
   )
+  dialog.setAttribute("aria-labelledby", "help-name")
   dialog.showModal()
   return true
 }

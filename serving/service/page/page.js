@@ -13,6 +13,7 @@ import { agreement, rank } from "./ranking.js"
 import { RankingPanel } from "./ranking_panel.js"
 import { failure, nothing, waiting, welcome } from "./screens.js"
 import { Searches } from "./searches.js"
+import { drawSides } from "./sides.js"
 import { modelOf, rankingOf, read, write } from "./state.js"
 import * as switches from "./switches.js"
 import { language, say, sayAll } from "./words.js"
@@ -100,6 +101,7 @@ function render() {
   document.body.classList.toggle("resting", !searches.found.length)
   at("lists").hidden = !hasResults
   at("lists").classList.toggle("two", ranked.length === 2)
+  drawSides(at("sides"), at("lists"), hasResults ? searches.found.map(found => found.model) : [], () => links.draw())
   if (hasResults) {
     fill(at("state"), notices())
     place()
@@ -213,7 +215,7 @@ wide.addEventListener("change", () => {
 })
 listen({
   query: at("query"),
-  lists: showing,
+  lists: () => showing().filter(list => list.node.checkVisibility()),
   toggle: actions.toggle,
   open: () => state?.open ?? null,
   help: () => openHelp(at("help")),

@@ -76,6 +76,7 @@ export const en = {
   gradeOf: grade => `grade ${grade}`,
   missing: "missing",
   placeOf: place => `Place ${place}:`,
+  whichList: "Which list is shown",
   listOf: model => `Results of ${model}`,
   notThere: model => `not in the list of ${model}`,
   thereAt: (place, model) => `place ${place} in the list of ${model}`,

@@ -83,6 +83,7 @@ export const zh = {
   gradeOf: grade => `评分 ${grade}`,
   missing: "缺失",
   placeOf: place => `第 ${place} 名：`,
+  whichList: "显示哪个列表",
   listOf: model => `${model} 的结果`,
   notThere: model => `不在 ${model} 的列表中`,
   thereAt: (place, model) => `在 ${model} 的列表中排第 ${place}`,
