@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -101,3 +102,48 @@ def index_dir(tmp_path: Path, tower: Path, embedded: dict[str, Embedded]) -> Pat
         writer.add(DOC_IDS, embedded)
         writer.publish(query_tower=tower, source={})
     return tmp_path / "index"
+
+
+#: The spaces of a served model: `content` with several codes, and some single modalities; all have one query vector.
+WIDE = (
+    *SPACES[:1],
+    Space("frames", DIM, "cc33"),
+    Space("perception", DIM, "dd44"),
+    Space("content", DIM, "bb22", 3),
+    Space("content.title", DIM, "ee55"),
+    Space("content.asr", DIM, "ff66"),
+)
+
+
+def unit_codes(num_docs: int, num_codes: int, seed: int) -> np.ndarray:
+    """Random codes of length 1, [num_docs, num_codes * DIM]."""
+    codes = np.random.default_rng(seed).standard_normal((num_docs, num_codes, DIM)).astype(np.float32)
+    codes /= np.linalg.norm(codes, axis=2, keepdims=True)
+    return codes.reshape(num_docs, -1)
+
+
+@pytest.fixture
+def publish_wide(tmp_path: Path, tower: Path) -> Callable[..., Path]:
+    """Publish 30 documents in some spaces; every space lacks other documents: `publish_wide(WIDE, selection="max")`."""
+
+    def publish(spaces: tuple[Space, ...] = WIDE, *, seed: int = 0, dtype: str = "float32", **told: Any) -> Path:
+        rows = [
+            {"name": s.name, "dim": s.dim, "fingerprint": s.fingerprint, "output": "query", "num_codes": s.num_codes}
+            | {"sharpness": 4.0}
+            | told
+            for s in spaces
+        ]
+        (tower / "query_tower.json").write_text(json.dumps({"format_version": 2, "max_length": 16, "spaces": rows}))
+        places = np.arange(len(DOC_IDS))
+        embedded = {
+            s.name: Embedded(unit_codes(len(DOC_IDS), s.num_codes, seed + at), (places + at) % 5 != 0)
+            for at, s in enumerate(spaces)
+        }
+        contents = np.ones((len(DOC_IDS), 8), np.uint64)
+        contents[:, 2] = places % 2  # every other document has a cover
+        with GenerationWriter(tmp_path / "wide", spaces, dtype=dtype) as writer:
+            writer.add(DOC_IDS, embedded, contents)
+            writer.publish(query_tower=tower, source={"seed": seed})
+        return tmp_path / "wide"
+
+    return publish
