@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from mmsearch.scoring import FeatureScorer, RankFeatures
-from serving.service.bodies import json_answer, read_body, rows_of
+from serving.service.bodies import json_answer, read_body, rows_of, scored_docs
 from serving.service.catalogue import catalogue
 from serving.service.grades import Grades
 from serving.service.metrics import Metrics
@@ -49,8 +49,8 @@ class Api:
         alone = asked.deadline_ms is not None
         features = await model.batcher.score(asked.query, asked.doc_ids, deadline=deadline, alone=alone)
         self._count(request, model, features)
-        docs = [{"doc_id": doc_id, "values": row} for doc_id, row in _pairs(features)]
-        return json_answer(_head(request, model, features) | {"names": features.names, "docs": docs})
+        told = _head(request, model, features) | {"names": features.names}
+        return json_answer(told | {"docs": scored_docs(features)})
 
     async def search(self, request: Request) -> Response:
         """Find the videos nearest to a query in one space; they come with their features, nearest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from mmsearch.protocols import Float32
 from mmsearch.scoring import RankFeatures
 from serving.service.problems import ProblemError, validated
 
@@ -65,4 +67,30 @@ def json_answer(told: dict[str, Any]) -> Response:
 
 def rows_of(features: RankFeatures) -> list[Any]:
     """Give the values of each candidate, NaN where missing: `json_answer` writes it as null."""
-    return list(np.where(features.missing, np.float32(np.nan), features.values))
+    return list(_values(features))
+
+
+def scored_docs(features: RankFeatures) -> orjson.Fragment:
+    """Give the JSON of all candidates, `[{"doc_id": …, "values": […]}, …]`, for `json_answer`.
+
+    The same as `rows_of` with the ids, made of two arrays that are written whole: a third of the time for 1,000.
+    """
+    if not features.doc_ids:
+        return orjson.Fragment(b"[]")
+    rows = orjson.dumps(_values(features), option=orjson.OPT_SERIALIZE_NUMPY)[2:-2].split(b"],[")
+    parts = [b'","values":['] * (4 * len(rows))
+    parts[0::4], parts[1::4], parts[3::4] = [b']},{"doc_id":"'] * len(rows), _escaped(features.doc_ids), rows
+    parts[0] = b'[{"doc_id":"'
+    return orjson.Fragment(b"".join(parts) + b"]}]")
+
+
+def _escaped(texts: Sequence[str]) -> list[bytes]:
+    """Give each text as it stands in JSON, without its quotes."""
+    whole = orjson.dumps(texts)
+    if b"\\" in whole:  # within a text, quotes may follow each other as they do between texts
+        return [orjson.dumps(text)[1:-1] for text in texts]
+    return whole[2:-2].split(b'","')
+
+
+def _values(features: RankFeatures) -> Float32:
+    return np.where(features.missing, np.float32(np.nan), features.values)
