@@ -23,6 +23,8 @@ Int64 = npt.NDArray[np.int64]
 
 #: Components of a batch of `blocks`: 16 MiB of them as float32.
 _BATCH_COMPONENTS = 1 << 22
+#: Codes gathered before they are multiplied: they are still in the second cache then.
+_GATHERED_BYTES = 1 << 19
 
 
 class Column:
@@ -83,9 +85,12 @@ class Column:
             told = f"a query vector of shape {list(query.shape)} does not fit its {space.dim} components"
             raise DataError(f"space '{space.name}': {told}")
         kernel = QueryKernel(query, self.space.dtype)
-        codes = self._vectors.take(rows, axis=0, mode="clip").reshape(-1, space.dim)
+        height = max(1, _GATHERED_BYTES // self.space.row_bytes)
         with np.errstate(all="ignore"):  # damaged rows hold anything
-            dots = kernel.dots(codes).reshape(len(rows), space.num_codes)
+            dots = np.empty((len(rows), space.num_codes), np.float32)
+            for start in range(0, len(rows), height):
+                codes = self._vectors.take(rows[start : start + height], axis=0, mode="clip").reshape(-1, space.dim)
+                dots[start : start + height] = kernel.dots(codes).reshape(-1, space.num_codes)
             if self._scales is not None:
                 dots *= self._scales.take(rows, axis=0, mode="clip")
             cosines = np.abs(dots) <= MAX_COSINE  # NaN compares false

@@ -75,9 +75,10 @@ class QueryKernel:
 
 
 def _split_halves(query: Float32) -> tuple[npt.NDArray[np.float16], Float32]:
-    high = query.astype(np.float16)
-    low = (query - high.astype(np.float32)) / _HALF_STEP
-    return np.stack([high, low.astype(np.float16)]), np.array([1, _HALF_STEP], np.float32)
+    halves = np.empty((2, len(query)), np.float16)
+    halves[0] = query
+    halves[1] = (query - halves[0]) / _HALF_STEP
+    return halves, np.array([1, _HALF_STEP], np.float32)
 
 
 def _split_bytes(query: Float32) -> tuple[npt.NDArray[np.int8], Float32]:
