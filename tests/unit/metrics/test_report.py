@@ -9,7 +9,7 @@ from mmsearch.metrics.inputs import Input
 from mmsearch.metrics.measures import Table
 from mmsearch.metrics.pnr import count_pairs
 from mmsearch.metrics.report import default_relevant, measure, oddity_lines, report_json, report_tables
-from mmsearch.metrics.results import by_grade, evaluate
+from mmsearch.metrics.results import by_grade, evaluate, evaluate_mean
 from mmsearch.metrics.scored import Scored
 
 SCORED = Scored.from_columns("qqqrr", "abcab", [2, 0, 1, 1, 0], [0.9, 0.8, 0.7, np.nan, 0.2])
@@ -76,3 +76,19 @@ def test_oddities_are_said_once_when_all_agree() -> None:
 @pytest.mark.parametrize(("grades", "least"), [([2, 0], 2), ([1, 0], 1), ([0, 0], 1)])
 def test_relevant_by_default(grades: list[int], least: int) -> None:
     assert default_relevant([Input("a", None, Scored.from_columns("qq", "ab", grades, [1.0, 2.0]), {})]) == least
+
+
+def test_several_models_together_are_the_mean_of_each_query() -> None:
+    tables = [Table(SCORED), Table(SCORED.with_scores(np.array([0.1, 0.2, 0.3, 0.4, 0.5])))]
+    each = [evaluate("a", table, ["pnr", "mrr"]) for table in tables]
+    both = evaluate_mean("both", tables, ["pnr", "mrr"])
+    pairs = [one.results[0].pairs for one in each]
+    right = sum(one.concordant + one.tied / 2 for one in pairs)
+    wrong = sum(one.discordant + one.tied / 2 for one in pairs)
+    assert both.results[0].value == pytest.approx(right / wrong)
+    assert both.results[0].pairs.concordant == sum(one.concordant for one in pairs)
+    assert both.results[1].value == pytest.approx(np.mean([one.results[1].value for one in each]))
+    assert both.missing == pytest.approx(0.1)
+    alone = evaluate_mean("a", tables[:1], ["pnr", "mrr"])
+    assert alone.results == each[0].results
+    np.testing.assert_array_equal(alone.samples, each[0].samples)
