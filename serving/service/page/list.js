@@ -7,7 +7,7 @@ import { drawBars, makeRow, showMove } from "./result.js"
 import { say } from "./words.js"
 import { drawWhy } from "./why.js"
 
-const SLIDE_MS = 260
+const SLIDE = { duration: 260, easing: "cubic-bezier(.2, .7, .2, 1)" }
 
 /** A list stands in one side of the page; its rows are kept while they move, so that focus and pictures stay. */
 export class List {
@@ -45,7 +45,7 @@ export class List {
         unseen(say("placeOf", entry.position + 1)),
       )
       row.node.classList.toggle("unscored", entry.score === null)
-      drawBars(row.bars, entry.doc, this.found.names, view)
+      drawBars(row, this.found.names, view)
       showMove(row.moved, moves(entry.doc.doc_id, entry.position))
       this.unfold(row, open === entry.doc.doc_id, view, explained)
     }
@@ -112,13 +112,10 @@ export class List {
   /** Lets rows slide from where they were: the eye can follow what a choice moves. */
   slide(before) {
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) return
-    for (const [row, top] of before) {
-      const by = top - row.node.getBoundingClientRect().top
+    const moved = [...before].map(([row, top]) => [row, top - row.node.getBoundingClientRect().top])
+    for (const [row, by] of moved) {
       if (Math.abs(by) < 1 || Math.abs(by) > 2 * innerHeight) continue
-      row.node.animate([{ transform: `translateY(${by}px)` }, { transform: "none" }], {
-        duration: SLIDE_MS,
-        easing: "cubic-bezier(.2, .7, .2, 1)",
-      })
+      row.node.animate([{ transform: `translateY(${by}px)` }, { transform: "none" }], SLIDE)
     }
   }
 

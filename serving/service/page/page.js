@@ -16,7 +16,7 @@ import { Searches } from "./searches.js"
 import { drawSides } from "./sides.js"
 import { modelOf, rankingOf, read, write } from "./state.js"
 import * as switches from "./switches.js"
-import { language, say, sayAll } from "./words.js"
+import { language, say, sayAll, sayRanking } from "./words.js"
 
 const searches = new Searches()
 const links = new Links()
@@ -103,7 +103,7 @@ function render() {
   at("lists").classList.toggle("two", ranked.length === 2)
   drawSides(at("sides"), at("lists"), hasResults ? searches.found.map(found => found.model) : [], () => links.draw())
   if (hasResults) {
-    fill(at("state"), notices())
+    fill(at("state"), notices(how))
     place()
     const view = viewOf(names, how, definitions, ranked)
     const moves = movements(ranked, searches.found)
@@ -112,7 +112,7 @@ function render() {
     }
     links.draw()
   } else fill(at("state"), screen())
-  fill(at("status"), searches.found.length ? summary(ranked) : null)
+  fill(at("status"), searches.found.length ? summary(ranked, how) : null)
 }
 
 /** What stands where there is no list. */
@@ -142,10 +142,11 @@ function viewOf(names, how, definitions, ranked) {
   return { shown: names.filter(isShown), scale, ranking, how, definitions, comparing: ranked.length === 2 }
 }
 
-function summary(ranked) {
+function summary(ranked, how) {
   const [first, second] = searches.found
   const facts = [
     say("found", first.docs.length, first.space),
+    say("rankedSoBy", sayRanking(how)),
     say(
       "took",
       searches.found.map(one => written(one.took_ms, one.took_ms < 10 ? 1 : 0)),
@@ -158,14 +159,19 @@ function summary(ranked) {
   return facts.filter(Boolean).map((fact, n) => [n ? " · " : "", fact])
 }
 
-/** What the reader must know before believing the numbers. */
-function notices() {
+/** What the reader must know before believing the numbers; a screen reader gets a heading first. */
+function notices({ weights }) {
   const [first, second] = searches.found
   const late = searches.found.filter(found => found.late).map(found => found.model)
   const otherSpace = second && second.space !== first.space
   return [
+    element("h1", { class: "unseen" }, say("resultsFor"), " ", foreign(state.q)),
     late.length ? element("p", { class: "notice" }, say("late", late.join(", "))) : null,
     otherSpace ? element("p", { class: "notice" }, say("otherSpace", second.model, second.space)) : null,
+    searches.found.map(found => {
+      const lacks = Object.keys(weights).filter(name => !found.names.includes(name))
+      return lacks.length ? element("p", { class: "notice" }, say("lacks", found.model, lacks.join(", "))) : null
+    }),
   ]
 }
 
@@ -189,6 +195,7 @@ function speak() {
   sayAll(document)
   at("query").placeholder = say("placeholder")
   switches.label()
+  at("choices").setAttribute("aria-label", say("choices"))
   for (const [n, list] of showing().entries()) list.take(searches.found[n])
   links.tie(showing())
   render()

@@ -3,7 +3,7 @@
 import { element, fill, foreign, unseen } from "./dom.js"
 import { byGroup, colourOf, short, written } from "./features.js"
 import { pnr, rank } from "./ranking.js"
-import { say } from "./words.js"
+import { say, sayRanking } from "./words.js"
 
 const WAYS = ["one", "z", "sum"]
 const MOST = 9
@@ -19,17 +19,7 @@ export class RankingPanel {
     const parts = JSON.stringify([how.by, names, language])
     if (parts !== this.parts) this.redraw(how.by, names, definitions)
     this.parts = parts
-    const chosen = Object.keys(how.weights)
-    fill(
-      this.summary,
-      say("rankedBy"),
-      " ",
-      element(
-        "b",
-        {},
-        how.by === "one" ? foreign(chosen[0] ?? "") : say(how.by === "z" ? "sumOfZ" : "sumOfScores", chosen.length),
-      ),
-    )
+    fill(this.summary, say("rankedBy"), " ", element("b", {}, foreign(sayRanking(how))))
     for (const [name, row] of this.rows) {
       const weight = how.weights[name]
       row.box.checked = weight !== undefined

@@ -70,30 +70,37 @@ export function showMove(at, move) {
   fill(at, move && [element("span", { "aria-hidden": "true" }, move.sign), unseen(move.told)])
 }
 
-/** Draws the features of a document: a bar on the common scale, its value, or that it is missing. */
-export function drawBars(at, doc, names, { shown, scale, ranking }) {
-  const groups = Object.entries(byGroup(shown.filter(name => names.includes(name))))
-  const drawn = groups.filter(([, own]) => own.length)
-  fill(
-    at,
-    drawn.map(([group, own]) =>
-      element(
-        "dl",
-        { class: `group ${group}`, vars: { lines: Math.ceil(own.length / 2) } },
-        own.map(name => bar(name, doc.values[names.indexOf(name)], scale, ranking.has(name))),
-      ),
-    ),
-  )
+/** Draws the features of a row, if other ones are shown or their scale is another; marks those that rank. */
+export function drawBars(row, names, { shown, scale, ranking }) {
+  const key = JSON.stringify([shown, scale])
+  if (row.drawn !== key) {
+    const own = shown.filter(name => names.includes(name))
+    row.bar = new Map(own.map(name => [name, bar(name, row.doc.values[names.indexOf(name)], scale)]))
+    const groups = Object.entries(byGroup(own)).filter(([, some]) => some.length)
+    fill(
+      row.bars,
+      groups.map(([group, some]) => column(group, some, row.bar)),
+    )
+  }
+  row.drawn = key
+  for (const [name, node] of row.bar) node.classList.toggle("ranks", ranking.has(name))
 }
 
+const column = (group, names, bars) =>
+  element(
+    "dl",
+    { class: `group ${group}`, vars: { lines: Math.ceil(names.length / 2) } },
+    names.map(name => bars.get(name)),
+  )
+
 /** One feature: its name, its bar from zero, and its value. */
-export function bar(name, value, scale, ranks) {
+function bar(name, value, scale) {
   const missing = value === null
   const sizes = missing ? {} : extent(value, scale)
   return element(
     "div",
     {
-      class: `bar ${colourOf(name)}${ranks ? " ranks" : ""}${missing ? " missing" : ""}`,
+      class: `bar ${colourOf(name)}${missing ? " missing" : ""}`,
       title: `${name}: ${missing ? say("missing") : written(value, 4)}`,
     },
     element("dt", {}, foreign(short(name))),

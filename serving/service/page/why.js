@@ -3,7 +3,7 @@
 import { element, fill, foreign, unseen } from "./dom.js"
 import { byGroup, colourOf, extent, scaleOf, signed, written } from "./features.js"
 import { decider, placeBy, spreadOf, zOf } from "./ranking.js"
-import { say } from "./words.js"
+import { say, sayRanking } from "./words.js"
 
 /**
  * Draws the panel of a row. `list` = {model, names, definitions, docs, ranked, ranking, scale}; `told` = what the
@@ -24,8 +24,7 @@ export function drawWhy(at, row, list, told) {
 
 /** One sentence: the place, and the score that gave it. */
 function reason(row, { ranked, ranking }) {
-  const features = Object.keys(ranking.weights)
-  const by = ranking.by === "one" ? features[0] : say(ranking.by === "z" ? "sumOfZ" : "sumOfScores", features.length)
+  const by = sayRanking(ranking)
   if (row.score === null) return element("p", { class: "lead" }, say("noScore", row.position + 1, ranked.length, by))
   return element("p", { class: "lead" }, say("placed", row.position + 1, ranked.length, by, written(row.score, 3)))
 }
@@ -91,7 +90,12 @@ function table(row, list, told) {
       : null
   return element(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": say("featuresOf") },
+    {
+      class: "scroll",
+      tabindex: 0,
+      role: "region",
+      "aria-label": `${say("featuresOf")}: ${list.model}, ${say("placeOf", row.position + 1)}`,
+    },
     element(
       "table",
       {},

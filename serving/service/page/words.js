@@ -35,6 +35,12 @@ export function say(name, ...about) {
   return typeof word === "function" ? word(...about) : word
 }
 
+/** Says what a list is ranked by. */
+export function sayRanking({ by, weights }) {
+  const names = Object.keys(weights)
+  return by === "one" ? (names[0] ?? "") : say(by === "z" ? "sumOfZ" : "sumOfScores", names.length)
+}
+
 /** Puts words into the parts of the page that never change otherwise. */
 export function sayAll(root) {
   document.documentElement.lang = tongue === "zh" ? "zh-CN" : "en"

@@ -180,5 +180,6 @@ def test_every_control_has_a_name_and_every_id_stands_once(page):
         return ids.filter((id, n) => ids.indexOf(id) !== n)"""
     assert page.run(twice) == []
     dangling = """return ['aria-controls', 'aria-labelledby', 'for'].flatMap(name =>
-        [...document.querySelectorAll(`[${name}]`)].map(one => one.getAttribute(name))).filter(id => !document.getElementById(id))"""
+        [...document.querySelectorAll(`[${name}]`)].map(one => one.getAttribute(name)))
+        .filter(id => !document.getElementById(id))"""
     assert page.run(dangling) == []
