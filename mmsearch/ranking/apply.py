@@ -31,9 +31,9 @@ def rank_candidates(ranker: FinalRanker, scorer: FeatureScorer, candidates: Scor
 
     Raises:
         FingerprintError: the index is of another model than the one that the ranker was fitted on.
-        DataError: the index lacks a feature, or a column or its table is absent.
+        DataError: the index lacks a feature or makes it otherwise, or a column or its table is absent.
     """
-    ranker.check(scorer.index, scorer.names)
+    ranker.check(scorer)
     found: dict[str, dict[str, None]] = {}
     for query, doc_id in zip(candidates.queries, candidates.doc_ids, strict=True):
         found.setdefault(query, {})[doc_id] = None

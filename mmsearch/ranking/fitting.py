@@ -19,7 +19,7 @@ from mmsearch.metrics.report import Measured, default_relevant, report_json
 from mmsearch.metrics.scored import Float64
 from mmsearch.ranking.feature_sets import ALL, BASELINE, baseline_of, choose_features, compared_sets
 from mmsearch.ranking.lambdamart import Fit, Trees, fit_trees
-from mmsearch.ranking.ranker import RankerFile, ranked_spaces
+from mmsearch.ranking.ranker import RankerFile, derived_parts, ranked_spaces
 from mmsearch.ranking.settings import RankSettings
 from mmsearch.ranking.sources import Sources, Tables, read_tables
 from mmsearch.ranking.table import FeatureTable
@@ -90,6 +90,7 @@ def fit(sources: Sources, settings: RankSettings) -> Fitted:
     told = RankerFile(
         features=features,
         columns=tables.columns,
+        derived={name: parts for name, parts in derived_parts(scorer).items() if name in features},
         spaces=ranked_spaces(scorer, features),
         model=hash_bytes(whole[0].text.encode()),
         settings=settings.model_dump(mode="json"),

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmsearch.errors import DataError, FingerprintError, FormatVersionError, IntegrityError
 from mmsearch.files import fsync_folder, hash_bytes, make_folder, write_bytes, write_json
-from mmsearch.index import ForwardIndex
 from mmsearch.index.query_tower import TowerSpace, read_query_tower
 from mmsearch.metrics.scored import Float64
 from mmsearch.ranking.lambdamart import Trees
@@ -58,6 +57,8 @@ class RankerFile(BaseModel):
     """Features of the index, in the order of the trees' first columns."""
     columns: tuple[str, ...]
     """The user's columns, which follow them."""
+    derived: dict[str, tuple[str, ...]]
+    """Features that are made of spaces, and of which."""
     spaces: tuple[RankedSpace, ...]
     model: str
     """xxh3-128 of `model.txt`."""
@@ -106,21 +107,20 @@ class FinalRanker:
             raise IntegrityError(f"{folder / MODEL_FILE}: is not the file that was written; fit the ranker again")
         return cls(file, Trees(text.decode()), folder)
 
-    def check(self, index: ForwardIndex, names: Sequence[str]) -> None:
-        """Refuse an index of another model, or one that lacks a feature.
-
-        Args:
-            index: whose features are to be ranked by.
-            names: the features that it gives.
+    def check(self, scorer: FeatureScorer) -> None:
+        """Refuse features that are not those that the trees learned from.
 
         Raises:
             FingerprintError: a space is of another model, or its codes are scored in another way.
-            DataError: a feature is absent.
+            DataError: a feature is absent, or made of other spaces.
         """
-        absent = [name for name in self.told.features if name not in names]
-        if absent:
+        index, made = scorer.index, derived_parts(scorer)
+        absent = [name for name in self.told.features if name not in scorer.names]
+        other = [name for name, parts in self.told.derived.items() if made.get(name, parts) != parts]
+        if absent or other:
+            lacks = f"lacks: {', '.join(absent)}" if absent else f"makes of other spaces: {', '.join(other)}"
             raise DataError(
-                f"{self._folder} was fitted on features that generation {index.generation} lacks: {', '.join(absent)}; "
+                f"{self._folder} was fitted on features that generation {index.generation} {lacks}; "
                 "refresh the index with the same settings, or fit the ranker on this one"
             )
         for version in index.versions:
@@ -151,13 +151,18 @@ class FinalRanker:
         return self._trees.score(np.stack(values, axis=1, dtype=np.float64))
 
 
+def derived_parts(scorer: FeatureScorer) -> dict[str, tuple[str, ...]]:
+    """Give the features that are made of spaces, and of which."""
+    poly = {name: (space,) for space, name in scorer.poly.items()}
+    return poly | {feature.name: feature.parts for feature in scorer.derived}
+
+
 def ranked_spaces(scorer: FeatureScorer, features: Sequence[str]) -> tuple[RankedSpace, ...]:
-    """Give the spaces that some features depend on: their own, or all where one is derived from several."""
+    """Give the spaces that some features depend on."""
+    made = derived_parts(scorer)
+    needed = {space for name in features for space in made.get(name, (name,))}
     spaces = read_query_tower(scorer.index.query_tower).spaces
-    held = {space.name for space in scorer.index.spaces}
-    own = [RankedSpace.of(space) for space in spaces if space.name in held]
-    derived = set(features) - {space.name for space in own}
-    return tuple(space for space in own if derived or space.name in features)
+    return tuple(RankedSpace.of(space) for space in spaces if space.name in needed)
 
 
 def check_free(folder: Path) -> None:

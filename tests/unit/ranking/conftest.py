@@ -16,7 +16,7 @@ from mmsearch.types import Space
 
 DIM, NUM_QUERIES, DOCS_PER_QUERY = 8, 44, 10
 #: Space -> how much noise its vectors have; NaN = noise alone.
-NOISE = {"cover": np.nan, "content": 0.3, "content.title": 1.5}
+NOISE = {"cover": np.nan, "content": 0.3, "content.title": 1.5, "content.frames": np.nan}
 QUERIES = [f"{chr(97 + i % 26)}{chr(97 + i // 26)}x{i}" for i in range(NUM_QUERIES)]
 
 
