@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from starlette.responses import Response
@@ -53,7 +53,10 @@ class Gate:
         if hosts is None and settings.is_loopback:
             hosts = _LOOPBACK_NAMES
         self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
+        #: From SIGTERM on: answers ask clients to let their connections go.
         self.draining = False
+        #: Whether more connections are open than should be; the server knows.
+        self.is_crowded: Callable[[], bool] = lambda: False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -93,6 +96,9 @@ class Gate:
         if self._hosts is not None and _host(headers) not in self._hosts:
             return ProblemError("wrong-host", "this name is not served here; see `allowed_hosts`")
         path: str = scope["path"]
+        if self.is_crowded() and path != "/healthz":
+            close = {"Connection": "close"}
+            return ProblemError("not-ready", "too many connections are open; try again later", headers=close)
         if self._keys is None or not (path.startswith("/v1/") or path == "/metrics"):
             return None
         scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")

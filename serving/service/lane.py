@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from mmsearch.errors import DeadlineError
 from serving.service.problems import ProblemError
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class Lane:
@@ -52,9 +54,20 @@ class Lane:
         finally:
             self._held -= 1
 
+    def begin(self, work: Callable[[], object]) -> None:
+        """Do something without anybody waiting for it; what it raises goes to the log."""
+        self._pool.submit(_logged, work)
+
     def close(self) -> None:
         """Do what waits, and end the threads."""
         self._pool.shutdown()
+
+
+def _logged(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except Exception:
+        _log.exception("work beside requests failed")
 
 
 def _unless_late(work: Callable[[], T], deadline: float) -> T:

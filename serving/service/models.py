@@ -49,6 +49,7 @@ class Model:
         except BaseException:
             self.live.close()
             raise
+        self._kept_up = self.scorer
         self.batcher = Batcher(
             lambda: self.live.current,
             queue_size=bounds.queue_size,
@@ -61,6 +62,13 @@ class Model:
     def scorer(self) -> FeatureScorer:
         """The scorer of the newest generation; take it once a request and stay with it."""
         return self.live.current
+
+    def keep_up(self, lane: Lane) -> None:
+        """Load what is searched of a new generation, so that the first search after a swap does not wait for it."""
+        scorer, searcher = self.scorer, self.searcher
+        if searcher is not None and self._kept_up is not scorer and searcher.is_behind(scorer):
+            self._kept_up = scorer
+            lane.begin(lambda: searcher.find(scorer, "a", default_space(scorer), 1))
 
     def close(self) -> None:
         """Answer what waits, and let the index go."""
@@ -108,6 +116,11 @@ class Models:
         if model is None:
             raise ProblemError("not-found", f"there is no such model; there are: {', '.join(self._models)}")
         return model
+
+    def keep_up(self) -> None:
+        """Load what is searched of new generations; to be called every second."""
+        for model in self._models.values():
+            model.keep_up(self.searching)
 
     def close(self) -> None:
         """Answer what waits, and let the indexes go."""

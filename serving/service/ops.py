@@ -43,7 +43,8 @@ class Ops:
         return Response(self._metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     def observe(self) -> None:
-        """Set what is a state and no count; to be called every second."""
+        """Set what is a state and no count, and load what new generations need; to be called every second."""
+        self._models.keep_up()
         counted = self._metrics
         for name, model in self._models.by_name.items():
             counted.generation.labels(name).set(_number(model.live.generation))

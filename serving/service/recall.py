@@ -38,6 +38,11 @@ class Searcher:
         found, _ = self._of(scorer).search(space, scorer.query_vectors(query, space), k)
         return found
 
+    def is_behind(self, scorer: FeatureScorer) -> bool:
+        """Tell whether what is held is of another generation than a scorer's: it should be asked anew soon."""
+        held = self._search
+        return held is not None and held[0] is not scorer
+
     def _of(self, scorer: FeatureScorer) -> SpaceSearch:
         with self._lock:
             held = self._search

@@ -57,6 +57,12 @@ class ScoringServer(uvicorn.Server):
         now = time.monotonic()
         self._exit_at = now + self._drain_s if self._exit_at is None else now
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and say so."""
+        await super().startup(sockets)
+        for taken in sockets or []:
+            _log.info("listening at %s", address_of(taken))
+
     async def on_tick(self, counter: int) -> bool:
         """Look at the clock, ten times a second."""
         if self._exit_at is not None and time.monotonic() >= self._exit_at:
@@ -125,13 +131,13 @@ def serve(
             server_header=False,
             lifespan="off",
             ws="none",
-            limit_concurrency=settings.max_connections,
             timeout_keep_alive=int(settings.keep_alive_s),
             timeout_graceful_shutdown=int(settings.grace_s),
         )
         server = ScoringServer(
             config, service, settings.drain_s, heed_interrupt=heed_interrupt, each_second=each_second
         )
-        _log.info("listening at %s", address_of(taken))
+        open_now = server.server_state.connections
+        service.gate.is_crowded = lambda: len(open_now) > settings.max_connections
         server.run(sockets=[taken])
     _log.info("ended")

@@ -65,7 +65,7 @@ class ServeSettings(Settings):
     """Time for a request that names none, from its arrival: what is not scored then is missing, and `late` is true; a
     request of which nothing is scored then is answered 429."""
     max_connections: Annotated[int, Field(ge=1)] = 1024
-    """Open connections; further ones are answered 503."""
+    """Open connections; requests of all are answered 503 while there are more."""
     keep_alive_s: Annotated[float, Field(gt=0)] = 75.0
     """An idle connection is closed after that time; longer than a balancer before it keeps its own."""
     drain_s: Annotated[float, Field(ge=0)] = 1.0
