@@ -61,16 +61,16 @@ def test_it_shows_what_the_service_found_in_its_order(page, service):
     ids, names, values, grades = found(service)
     assert page.order() == ids
     bars = page.run("""
-        const told = bar => [bar.title.split(':')[0], bar.querySelector('.value').innerText]
+        const told = bar => [bar.title.split(':')[0], bar.querySelector('.value').textContent]
         return [...document.querySelectorAll('.result')].map(row =>
             Object.fromEntries([...row.querySelectorAll('.bar')].map(told)))""")
     for row, shown in zip(values, bars, strict=True):
         assert set(shown) == set(names)
         for name, value in zip(names, row, strict=True):
-            told = "missing" if np.isnan(value) else f"{value:.2f}".replace("-", "−").replace("−0.00", "0.00")
-            assert shown[name].split()[-1] == told
+            told = "–missing" if np.isnan(value) else f"{value:.2f}".replace("-", "−").replace("−0.00", "0.00")
+            assert shown[name] == told
     badges = (
-        "return [...document.querySelectorAll('.result')].map(one => one.querySelector('.badge')?.innerText ?? null)"
+        "return [...document.querySelectorAll('.result')].map(one => one.querySelector('.badge')?.textContent ?? null)"
     )
     told = page.run(badges)
     assert [text and int(text.split()[-1]) for text in told] == grades

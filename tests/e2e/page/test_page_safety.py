@@ -173,7 +173,7 @@ def test_every_control_has_a_name_and_every_id_stands_once(page):
     page.open(q=QUERY, vs="old", by="z")
     page.click(".opener")
     nameless = """return [...document.querySelectorAll('button, input, select, summary, a, [role=region]')]
-        .filter(one => !(one.ariaLabel || one.innerText?.trim() || one.labels?.[0]?.textContent.trim()))
+        .filter(one => !(one.ariaLabel || one.textContent.trim() || one.labels?.[0]?.textContent.trim()))
         .map(one => one.outerHTML.slice(0, 120))"""
     assert page.run(nameless) == []
     twice = """const ids = [...document.querySelectorAll('[id]')].map(one => one.id)
