@@ -32,8 +32,9 @@ class OnnxQueryEncoder:
     - Empty, blanks, control characters (NUL), zero-width characters, lone surrogates: they say nothing. A query in
       which there is nothing else gets vectors of zeros, and the scorer calls its features missing. Within a query
       blanks part words, and the others are ignored.
-    - Queries that are equal by NFKC (full-width letters, ligatures, composed or decomposed accents) and by case get
-      equal vectors. Pretrained tokenizers keep the normalisation that they were trained with.
+    - Queries that are equal by case and by NFKC (full-width letters, ligatures, composed or decomposed accents; of
+      Unicode 11, as the tokenizers library has it) get equal vectors. Pretrained tokenizers keep the normalisation that
+      they were trained with.
     - Right-to-left text is read in the order in which it was typed; marks of direction are ignored. An emoji, joined or
       not, is a symbol like others: unknown ones share the vector of what the vocabulary does not know.
     - Of a long query the first `max_length` tokens count, and no more than 24 characters a token are looked at.
