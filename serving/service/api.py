@@ -18,7 +18,7 @@ from serving.service.metrics import Metrics
 from serving.service.models import Model, Models
 from serving.service.page_files import revalidated
 from serving.service.problems import ProblemError, validated
-from serving.service.recall import default_space
+from serving.service.recall import default_space, nearest_among
 from serving.service.schemas import SearchRequest, request_types
 from serving.service.settings import ServeSettings
 from serving.service.shelf import Shown
@@ -59,7 +59,7 @@ class Api:
     async def search_by_address(self, request: Request) -> Response:
         """Find the videos nearest to a query, as `POST /v1/search` does."""
         given = dict(request.query_params)
-        known: dict[str, Any] = {name: given[name] for name in ("k", "space", "model") if name in given}
+        known: dict[str, Any] = {name: given[name] for name in ("k", "space", "among", "model") if name in given}
         if "q" in given:
             known["query"] = given["q"]
         try:
@@ -106,9 +106,10 @@ class Api:
     async def _search(self, request: Request, asked: SearchRequest) -> Response:
         model = self._named(request, asked.model, asked.query)
         deadline = self._deadline(request, None)
-        scorer, space, features, shown = await self._in_time(request, lambda: _find(model, asked, deadline))
-        self._count(request, model, features)
         grades = self._grades_of(asked.query)
+        among = None if asked.among == "all" else list(grades or ())
+        scorer, space, features, shown = await self._in_time(request, lambda: _find(model, asked, among, deadline))
+        self._count(request, model, features)
         docs = []
         for rank, ((doc_id, row), video) in enumerate(zip(_pairs(features), shown, strict=True), 1):
             doc = {"rank": rank, "doc_id": doc_id, "values": row, "title": video.title if video else None}
@@ -150,15 +151,19 @@ class Api:
 
 
 def _find(
-    model: Model, asked: SearchRequest, deadline: float
+    model: Model, asked: SearchRequest, among: list[str] | None, deadline: float
 ) -> tuple[FeatureScorer, str, RankFeatures, Sequence[Shown | None]]:
     scorer = model.scorer
     space = asked.space or default_space(scorer)
-    if model.searcher is None:
-        raise ProblemError("not-found", f"the model '{model.name}' is not searched, only scored")
     if space not in scorer.spaces:
         raise ProblemError("not-found", f"there is no such space; there are: {', '.join(scorer.spaces)}")
-    found = model.searcher.find(scorer, asked.query, space, asked.k)
+    if among is not None:
+        left = max(deadline - time.monotonic(), 0)
+        found = nearest_among(scorer, asked.query, among, space, asked.k, deadline_s=left)
+    elif model.searcher is None:
+        raise ProblemError("not-found", f"the model '{model.name}' is not searched, only scored")
+    else:
+        found = model.searcher.find(scorer, asked.query, space, asked.k)
     features = scorer.score(asked.query, found, deadline_s=max(deadline - time.monotonic(), 0))
     shown = model.shelf.look_up(found) if model.shelf else [None] * len(found)
     return scorer, space, features, shown

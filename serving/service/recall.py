@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from mmsearch.errors import DataError
 from mmsearch.index.recall.approximate import ApproximateSearch
@@ -56,6 +59,26 @@ class Searcher:
         if self._kind == "exact":
             return ExactSearch(scorer.index)
         return ApproximateSearch(scorer.index, self._index_dir, self._kind)
+
+
+def nearest_among(
+    scorer: FeatureScorer, query: str, doc_ids: Sequence[str], space: str, k: int, *, deadline_s: float | None = None
+) -> list[str]:
+    """Give the ids of those k of some documents that are nearest to a query; ties in the order of the ids.
+
+    Documents that the index does not hold are left out, and those without a vector in the space come last. None for a
+    query that says nothing.
+
+    Raises:
+        DeadlineError: the deadline passed.
+    """
+    ids = sorted(doc_ids)
+    held = [doc_id for doc_id, row in zip(ids, scorer.index.rows(ids), strict=True) if row >= 0]
+    values, missing = scorer.score(query, held, deadline_s=deadline_s).column(space)
+    if len(held) and missing.all():
+        return []
+    order = np.lexsort((-values, missing))
+    return [held[at] for at in order[:k]]
 
 
 def default_space(scorer: FeatureScorer) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
@@ -39,6 +39,8 @@ class SearchRequest(_Request):
     """How many videos."""
     space: str | None = None
     """The space that is searched; null = `content`, or else the last one."""
+    among: Literal["all", "judged"] = "all"
+    """Search `all` videos of the index, or rank those alone that people `judged` for this query."""
     model: str | None = None
     """Name of a served model; null = the default one."""
 

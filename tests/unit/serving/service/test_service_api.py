@@ -76,6 +76,24 @@ def test_titles_covers_and_grades_stand_beside_results(client, service_index, ti
     assert "red ball" in judged["examples"]
 
 
+def test_judged_videos_alone_are_ranked_by_a_space(client, service_index, tiny_world):
+    service = client(judgments=str(tiny_world / "judgments_val.jsonl"), models={
+        "tiny": {"index": str(service_index), "recall": None}})  # fmt: skip
+    scorer = FeatureScorer.open(service_index)
+    judged = [f"d{number}" for number in range(16, 24)]
+    values, missing = scorer.score("red ball", judged).column("cover")
+    present = [judged[at] for at in np.argsort(-values) if not missing[at]]
+    told = service.get("/v1/search", params={"q": "red ball", "among": "judged", "space": "cover"}).json()
+    found = [doc["doc_id"] for doc in told["docs"]]
+    assert found == present + [doc_id for doc_id, gone in zip(judged, missing, strict=True) if gone]
+    assert None not in [doc["grade"] for doc in told["docs"]]
+    few = service.post("/v1/search", json={"query": "red ball", "among": "judged", "space": "cover", "k": 3}).json()
+    assert few["docs"] == told["docs"][:3]
+    assert service.get("/v1/search", params={"q": "nobody judged this", "among": "judged"}).json()["docs"] == []
+    assert service.get("/v1/search", params={"q": "red ball"}).status_code == 404
+    assert service.get("/v1/search", params={"q": "red ball", "among": "some"}).status_code == 422
+
+
 def test_explain_tells_the_features_of_a_video_and_shows_its_texts(client, service_index, tiny_corpus):
     service = client(models={"tiny": {"index": str(service_index), "corpus": str(tiny_corpus)}})
     asked = {"query": "red ball", "doc_id": "d00"}
