@@ -1,5 +1,6 @@
 // The keyboard: / to the search, arrows through the results and across the two lists, Escape back.
 
+const HEAD_PX = 64
 const isTyping = at => at.matches("input:not([type=radio], [type=checkbox]), select, textarea")
 
 /** `page` = {query, lists(), toggle(docId), open() (its id or null), help()}. */
@@ -36,7 +37,7 @@ function walk(key, at, page) {
   const columns = lists.map(list => list.openers())
   const side = columns.findIndex(column => column.includes(at))
   const step = { ArrowDown: 1, ArrowUp: -1 }[key]
-  if (side < 0) return step === 1 && focus(columns[0]?.[0])
+  if (side < 0) return step === 1 && focus(inSight(columns[0] ?? []))
   const column = columns[side]
   const n = column.indexOf(at)
   if (step) return n + step < 0 ? focus(page.query, true) : focus(column[n + step])
@@ -47,6 +48,9 @@ function walk(key, at, page) {
   const same = lists[side + across].rows.get(lists[side].ranked[n].doc.doc_id)
   return focus(same?.opener ?? columns[side + across][Math.min(n, columns[side + across].length - 1)])
 }
+
+// who has scrolled goes on from there
+const inSight = column => column.find(one => one.getBoundingClientRect().top > HEAD_PX) ?? column[0]
 
 function focus(at, isSelected = false) {
   if (!at) return false

@@ -60,9 +60,10 @@ export class List {
     row.opener.setAttribute("aria-expanded", String(isOpen))
     row.node.classList.toggle("open", isOpen)
     row.why.hidden = !isOpen
-    const { model, names, docs } = this.found
+    const { model, generation, names, docs } = this.found
     const list = {
       model,
+      generation,
       names,
       docs,
       ranked: this.ranked,

@@ -62,6 +62,7 @@ async function search() {
   for (const [n, list] of showing().entries()) list.take(searches.found[n])
   links.tie(showing())
   render()
+  lists.a.rows.get(state.open)?.node.scrollIntoView({ block: "center" })
 }
 
 /** Goes back to the welcome. */
@@ -91,7 +92,8 @@ function wait(isWaiting) {
 
 function render() {
   if (!offer) return fill(at("state"), trouble && failure(trouble, start))
-  const names = [...new Set(models().flatMap(name => modelOf(offer, name).names))]
+  const named = searches.found.length ? searches.found : models().map(name => modelOf(offer, name))
+  const names = [...new Set(named.flatMap(one => one.names))]
   const definitions = modelOf(offer, state.model).definitions
   const how = rankingOf(state, offer)
   const ranked = searches.found.map(found => rank(found.docs, found.names, how))

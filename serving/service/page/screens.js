@@ -74,7 +74,7 @@ export const waiting = () =>
 
 /** What went wrong, what the service said of it, and what can be done. */
 export function failure(error, again) {
-  if (error.status === 401) return keyForm(again)
+  if (error.status === 401) return keyForm(error, again)
   const kind =
     error.status === 0
       ? "unreachable"
@@ -100,7 +100,7 @@ export function failure(error, again) {
 }
 
 /** The service wants a key: it is kept for this tab alone. */
-function keyForm(again) {
+function keyForm(error, again) {
   const input = element("input", { type: "password", id: "key", autocomplete: "off", required: true })
   const send = event => {
     event.preventDefault()
@@ -111,6 +111,7 @@ function keyForm(again) {
     "form",
     { class: "failure", onsubmit: send },
     element("h1", {}, say("keyWanted")),
+    element("p", {}, foreign(error.detail)),
     element("p", {}, element("label", { for: "key" }, say("keyLabel"))),
     element("p", { class: "row" }, input, element("button", { class: "main" }, say("again"))),
   )

@@ -6,7 +6,7 @@ import { decider, placeBy, spreadOf, zOf } from "./ranking.js"
 import { say, sayRanking } from "./words.js"
 
 /**
- * Draws the panel of a row. `list` = {model, names, definitions, docs, ranked, ranking, scale}; `told` = what the
+ * Draws the panel of a row. `list` = {model, generation, names, definitions, docs, ranked, ranking, scale}; `told` = what the
  * service explained, null while it is asked, or the error that came instead.
  */
 export function drawWhy(at, row, list, told) {
@@ -17,7 +17,7 @@ export function drawWhy(at, row, list, told) {
       "div",
       { class: "parts" },
       table(row, list, told instanceof Error ? null : told),
-      told instanceof Error ? failed(told) : read(told),
+      told instanceof Error ? failed(told) : read(told, list),
     ),
   )
 }
@@ -148,12 +148,13 @@ const failed = error =>
   element("p", { class: "told bad" }, say("noExplanation"), " ", foreign(error.detail || error.message))
 
 /** What the model read of the query and of the video, and who made the vectors. */
-function read(told) {
+function read(told, list) {
   if (told === null) return element("p", { class: "told", "aria-busy": "true" }, say("asking"))
   const { tokens, truncated } = told
   return element(
     "div",
     { class: "told" },
+    told.generation === list.generation ? null : element("p", { class: "bad" }, say("newer", told.generation)),
     element("h3", {}, say("queryRead")),
     tokens.length
       ? element(

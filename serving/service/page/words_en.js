@@ -107,6 +107,7 @@ export const en = {
   why: reason => reason ?? "missing",
   asking: "Asking why …",
   noExplanation: "It cannot be explained:",
+  newer: generation => `The index moved on to ${generation} since the search: search again.`,
   queryRead: "What the model reads of the query",
   saysNothing: "Nothing: no token is left of it.",
   truncated: "The query is longer than what the model reads: the rest is cut off.",

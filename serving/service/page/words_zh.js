@@ -114,6 +114,7 @@ export const zh = {
   why: reason => REASONS[reason] ?? reason ?? "缺失",
   asking: "正在查询原因……",
   noExplanation: "无法解释：",
+  newer: generation => `搜索之后索引已更新为 ${generation}，请重新搜索。`,
   queryRead: "模型读到的查询",
   saysNothing: "无：没有留下任何词元。",
   truncated: "查询超过模型可读长度，其余部分被截断。",

@@ -101,6 +101,7 @@ def test_a_service_with_keys_is_given_one(page_of, serve, tmp_path):
     page.run("sessionStorage.clear()")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", [{}, {"q": QUERY, "bars": "all", "by": "z"}, {"q": QUERY, "vs": "old"}])
 def test_it_fits_a_phone(page, chosen):
     page.open(PHONE, **chosen)
@@ -121,6 +122,7 @@ def test_it_fits_a_phone(page, chosen):
         assert page.run(shown) == ["list b"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_texts_stand_out_from_their_background(page, scheme):
     """WCAG AA: a contrast of 4.5 for every text."""
