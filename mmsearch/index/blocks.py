@@ -90,11 +90,12 @@ class BlockChecks:
         self._name, self._expected, self._columns, self._rows_per_block = name, expected, columns, rows_per_block
         self._states = np.zeros(len(expected), np.uint8)
         self._lock = ForkSafeLock()
-        self._all_sound = False
+        #: Whether every block was compared, and is what was written.
+        self.all_sound = False
 
     def sound(self, rows: npt.NDArray[np.int64]) -> Bool:
         """Tell which rows lie in blocks that are what was written, [N]."""
-        if self._all_sound:
+        if self.all_sound:
             return np.ones(len(rows), bool)
         blocks = rows // self._rows_per_block
         states = self._states.take(blocks)
@@ -109,7 +110,7 @@ class BlockChecks:
         """Compare every block that was not compared yet, in order."""
         for block in np.flatnonzero(self._states == _UNKNOWN).tolist():
             self._check(block)
-        self._all_sound = bool((self._states == _SOUND).all())
+        self.all_sound = bool((self._states == _SOUND).all())
 
     def _check(self, block: int) -> None:
         start = block * self._rows_per_block

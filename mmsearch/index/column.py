@@ -85,24 +85,30 @@ class Column:
             told = f"a query vector of shape {list(query.shape)} does not fit its {space.dim} components"
             raise DataError(f"space '{space.name}': {told}")
         kernel = QueryKernel(query, self.space.dtype)
-        height = max(1, _GATHERED_BYTES // self.space.row_bytes)
         with np.errstate(all="ignore"):  # damaged rows hold anything
-            dots = np.empty((len(rows), space.num_codes), np.float32)
-            for start in range(0, len(rows), height):
-                codes = self._vectors.take(rows[start : start + height], axis=0, mode="clip").reshape(-1, space.dim)
-                dots[start : start + height] = kernel.dots(codes).reshape(-1, space.num_codes)
+            dots = self._gathered(rows, kernel).reshape(len(rows), space.num_codes)
             if self._scales is not None:
                 dots *= self._scales.take(rows, axis=0, mode="clip")
-            cosines = np.abs(dots) <= MAX_COSINE  # NaN compares false
-        there &= cosines[:, 0] if space.num_codes == 1 else cosines.all(axis=1)
+            # NaN compares false
+            if dots.size and not (float(dots.max()) <= MAX_COSINE and float(dots.min()) >= -MAX_COSINE):
+                there &= (np.abs(dots) <= MAX_COSINE).all(axis=1)
         if not there.all():
             dots[~there] = 0
         return dots, there
 
+    def _gathered(self, rows: Int64, kernel: QueryKernel) -> Float32:
+        height = max(1, _GATHERED_BYTES // self.space.row_bytes)
+        parts = [
+            kernel.dots(self._vectors.take(rows[start : start + height], axis=0, mode="clip").reshape(-1, kernel.dim))
+            for start in range(0, max(len(rows), 1), height)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
     def _there(self, rows: Int64) -> Bool:
         # 'clip' reads row 0 for -1, and is twice as quick as numpy's own check of the bounds
-        there: Bool = self.present.take(rows, mode="clip") & (rows >= 0)
-        if self._checks is not None:
+        there: Bool = self.present.take(rows, mode="clip")
+        there &= rows >= 0
+        if self._checks is not None and not self._checks.all_sound:
             asked = np.flatnonzero(there)
             there[asked] = self._checks.sound(rows[asked])
         return there

@@ -9,7 +9,6 @@ the time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -29,19 +28,6 @@ except ImportError:  # no wheel for this machine
 _HALF_STEP, _BYTE_STEP = np.float32(2.0**-11), np.float32(1 / 254)
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """Vectors whose sum, each times its weight, is the query.
-
-    Args:
-        packed: the vectors [P, D] as numkong wants them.
-        weights: [P].
-    """
-
-    packed: Any
-    weights: Float32
-
-
 class QueryKernel:
     """A query, ready for stored codes of one type.
 
@@ -53,40 +39,49 @@ class QueryKernel:
     """
 
     def __init__(self, query: Float32, dtype: str) -> None:
+        self.dim = len(query)
         self._query = np.ascontiguousarray(query, np.float32)
-        split = {"float16": _split_halves, "int8": _split_bytes}.get(dtype)
-        self._parts = None
+        split = _SPLITS.get(dtype) if numkong is not None else None
+        self._packed: Any = None
         if numkong is not None and split is not None:
-            vectors, weights = split(self._query)
-            self._parts = _Parts(numkong.dots_pack(vectors), weights)
+            vectors, self._weights = split(self._query)
+            self._packed = numkong.dots_pack(vectors)
 
     def dots(self, codes: npt.NDArray[Any]) -> Float32:
         """Give the dot of the query with each code, [N] for [N, D]; those of int8 without their scales.
 
         Codes may hold anything: NaN, infinity and overflow give NaN, infinity, or numbers far beyond 1.
         """
-        if self._parts is None or numkong is None or not len(codes):
+        if self._packed is None or numkong is None or not len(codes):
             return np.asarray(to_float32(codes) @ self._query)
-        each = np.asarray(numkong.dots_packed(codes, self._parts.packed)).astype(np.float32, copy=False)
-        dots: Float32 = each[:, 0] * self._parts.weights[0]
-        for part, weight in zip(each.T[1:], self._parts.weights[1:], strict=True):
-            dots += part * weight
+        each = np.multiply(np.asarray(numkong.dots_packed(codes, self._packed)), self._weights, dtype=np.float32)
+        dots: Float32 = each[:, 0] + each[:, 1]
+        for part in each.T[2:]:
+            dots += part
         return dots
 
 
-def _split_halves(query: Float32) -> tuple[npt.NDArray[np.float16], Float32]:
+def _split_halves(query: Float32) -> Split:
+    """Give a half float of each component, and one of what it leaves."""
     halves = np.empty((2, len(query)), np.float16)
     halves[0] = query
-    halves[1] = (query - halves[0]) / _HALF_STEP
-    return halves, np.array([1, _HALF_STEP], np.float32)
+    halves[1] = (query - halves[0]) * _PER_HALF
+    return halves, _HALF_WEIGHTS
 
 
-def _split_bytes(query: Float32) -> tuple[npt.NDArray[np.int8], Float32]:
-    weight = np.float32(max(float(np.abs(query).max(initial=0)), 1e-30) / 127)
-    parts, weights, rest = [], [], query
-    for _ in range(3):
-        part = np.rint(rest / weight)
-        parts.append(part.astype(np.int8))
-        weights.append(weight)
-        rest, weight = rest - part * weight, weight * _BYTE_STEP
-    return np.stack(parts), np.array(weights, np.float32)
+def _split_bytes(query: Float32) -> Split:
+    """Give each component as three digits to the base 254, from -127 to 127, of which the largest begins with 127."""
+    largest = np.float32(max(float(query.max(initial=0)), -float(query.min(initial=0)), 1e-30))
+    digits = np.rint(np.multiply.outer(_PER_BYTE / largest, query))
+    digits[1:] -= 254 * digits[:-1]
+    return digits.astype(np.int8), largest / _PER_BYTE
+
+
+#: Vectors [P, D] in the type of the codes, and weights [P]: times these, they add up to the query.
+Split = tuple[npt.NDArray[Any], Float32]
+
+#: A half float leaves 2**-11 of a number at most.
+_PER_HALF = np.float32(2**11)
+_HALF_WEIGHTS = np.array([1, 1 / _PER_HALF], np.float32)
+_PER_BYTE = np.array([127, 127 * 254, 127 * 254 * 254], np.float32)
+_SPLITS = {"float16": _split_halves, "int8": _split_bytes}
