@@ -39,14 +39,20 @@ export async function features() {
     generation: model.generation,
     numDocs: model.num_docs,
     space: model.default_space,
-    spaces: model.recall === null ? [] : model.spaces.map(space => space.name),
+    spaces: model.spaces.map(space => space.name),
     names: model.features.map(feature => feature.name),
     definitions: new Map(model.features.map(feature => [feature.name, feature.definition])),
   }))
-  return { usual: told.default_model, models, limits: told.limits, examples: told.judgments?.examples ?? [] }
+  return {
+    usual: told.default_model,
+    models,
+    limits: told.limits,
+    isJudged: told.judgments !== null,
+    examples: told.judgments?.examples ?? [],
+  }
 }
 
-export const search = ({ q, k, space, model }, signal) => json("v1/search", { query: q, k, space, model }, signal)
+export const search = ({ q, ...chosen }, signal) => json("v1/search", { query: q, ...chosen }, signal)
 
 export const explain = ({ q, docId, model }, signal) => json("v1/explain", { query: q, doc_id: docId, model }, signal)
 

@@ -21,6 +21,13 @@ export function drawChoices(at, state, offer, change) {
       pick("versus", [["", say("nobody")], ...same(others)], state.versus ?? "", value =>
         change({ versus: value || null }, true),
       ),
+    offer.isJudged &&
+      pick(
+        "among",
+        ["all", "judged"].map(name => [name, say(`among_${name}`)]),
+        state.among,
+        value => change({ among: value }, true),
+      ),
     pick("foundBy", same(spaces), state.space, value => change({ space: value }, true)),
     pick("top", same(sizes(offer)), state.k, value => change({ k: Number(value) }, true)),
     pick("bars", [["", say("barsUsual")], ...BARS.map(name => [name, say(`bars_${name}`)])], state.bars ?? "", value =>

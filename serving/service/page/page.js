@@ -54,7 +54,7 @@ async function search() {
   const spaceOf = name => (modelOf(offer, name).spaces.includes(state.space) ? state.space : modelOf(offer, name).space)
   wait(true)
   try {
-    if (!(await searches.run(state.q, models(), spaceOf, state.k))) return
+    if (!(await searches.run(state.q, models(), spaceOf, state))) return
   } catch (error) {
     return fail(error)
   }
@@ -121,9 +121,7 @@ function render() {
 function screen() {
   const tryQuery = q => find({ q, open: null })
   if (trouble) return failure(trouble, search)
-  return searches.found.length
-    ? nothing(state.q, offer, tryQuery)
-    : welcome(offer, modelOf(offer, state.model), tryQuery)
+  return searches.found.length ? nothing(state, offer, tryQuery) : welcome(offer, modelOf(offer, state.model), tryQuery)
 }
 
 /** Puts the lists that are shown into the page, and the lines between two. */
@@ -147,7 +145,7 @@ function viewOf(names, how, definitions, ranked) {
 function summary(ranked, how) {
   const [first, second] = searches.found
   const facts = [
-    say("found", first.docs.length, first.space),
+    say(state.among === "judged" ? "foundGraded" : "found", first.docs.length, first.space),
     say("rankedSoBy", sayRanking(how)),
     say(
       "took",

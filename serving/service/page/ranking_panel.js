@@ -74,7 +74,7 @@ export class RankingPanel {
             say(group),
             n ? null : element("small", { "aria-hidden": "true", title: say("pnrAlone") }, "PNR"),
           ),
-          own.map(name => this.row(name, by, definitions.get(name))),
+          own.map(name => this.row(name, by, say("about", name, definitions.get(name)))),
         ),
       ),
     )

@@ -41,7 +41,7 @@ const term = (name, model) =>
     "div",
     { class: colourOf(name) },
     element("dt", {}, element("span", { class: "swatch" }), foreign(name)),
-    element("dd", {}, model.definitions.get(name)),
+    element("dd", {}, say("about", name, model.definitions.get(name))),
   )
 
 /** Queries that have grades, those in the reader's language first. */
@@ -55,11 +55,11 @@ function tries(offer, tryQuery) {
   return [element("h2", {}, say("tryOne")), element("p", { class: "chips" }, buttons)]
 }
 
-export function nothing(query, offer, tryQuery) {
+export function nothing({ q, among }, offer, tryQuery) {
   return [
     element("h1", {}, say("nothing")),
-    element("p", { class: "lead" }, say("nothingFor"), " ", foreign(query), "."),
-    element("p", {}, say("nothingWhy")),
+    element("p", { class: "lead" }, say("nothingFor"), " ", foreign(q), "."),
+    element("p", {}, say(among === "judged" ? "nothingGraded" : "nothingWhy")),
     tries(offer, tryQuery),
   ]
 }

@@ -11,10 +11,10 @@ export class Searches {
   }
 
   /** Finds for every model; gives false if a newer search took over meanwhile. */
-  async run(q, models, space, k) {
+  async run(q, models, space, { k, among }) {
     this.running?.abort()
     const own = (this.running = new AbortController())
-    const ask = model => api.search({ q, k, space: space(model), model }, own.signal)
+    const ask = model => api.search({ q, k, among, space: space(model), model }, own.signal)
     let found
     try {
       found = await Promise.all(models.map(ask))

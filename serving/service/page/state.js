@@ -2,7 +2,8 @@
 
 import { groupOf } from "./features.js"
 
-export const SIZES = [10, 20, 50, 100]
+const SIZES = [10, 20, 50, 100]
+const USUAL_SIZE = 20
 const WAYS = ["one", "z", "sum"]
 export const BARS = ["all", "main", "ranking"]
 
@@ -19,7 +20,8 @@ export function read(address, offer) {
     model,
     versus,
     space: spaces.includes(asked.get("space")) ? asked.get("space") : usual,
-    k: sizes(offer).includes(k) ? k : 20,
+    among: asked.get("among") === "judged" && offer.isJudged ? "judged" : "all",
+    k: sizes(offer).includes(k) ? k : usualSize(offer),
     by: WAYS.includes(asked.get("by")) ? asked.get("by") : "one",
     weights: weightsOf(asked.get("f"), offer),
     bars: BARS.includes(asked.get("bars")) ? asked.get("bars") : null,
@@ -30,7 +32,12 @@ export function read(address, offer) {
 export const modelOf = (offer, name) => offer.models.find(model => model.name === name)
 
 /** The lengths of list that the service gives. */
-export const sizes = offer => SIZES.filter(size => size <= offer.limits.max_k)
+export function sizes({ limits }) {
+  const fit = SIZES.filter(size => size <= limits.max_k)
+  return fit.length ? fit : [limits.max_k]
+}
+
+const usualSize = offer => Math.min(USUAL_SIZE, sizes(offer).at(-1))
 
 /** Reads `content,cover:2,spread:-1`; null = not said. */
 function weightsOf(text, offer) {
@@ -52,7 +59,8 @@ export function write(state, offer) {
   put("model", state.model, offer.usual)
   put("vs", state.versus, null)
   put("space", state.space, modelOf(offer, state.model).space)
-  put("k", String(state.k), "20")
+  put("among", state.among, "all")
+  put("k", state.k, usualSize(offer))
   put("by", state.by, "one")
   const parts = Object.entries(state.weights ?? {}).map(([name, weight]) => (weight === 1 ? name : `${name}:${weight}`))
   put("f", state.weights && parts.join(","), null)

@@ -62,7 +62,7 @@ function table(row, list, told) {
     return [
       element(
         "th",
-        { scope: "row", class: colourOf(name), title: list.definitions.get(name) },
+        { scope: "row", class: colourOf(name), title: say("about", name, list.definitions.get(name)) },
         element("span", { class: "swatch" }),
         foreign(name),
       ),

@@ -18,6 +18,9 @@ export const en = {
   model: "Model",
   versus: "Compare with",
   nobody: "nothing",
+  among: "Among",
+  among_all: "all videos",
+  among_judged: "graded ones",
   foundBy: "Found by",
   top: "Top",
   bars: "Bars",
@@ -41,7 +44,7 @@ export const en = {
   derived: "Derived",
   modality: "Single modalities of content",
   weightOf: name => `Weight of ${name}`,
-  pnrAlone: "PNR of this list if it were ranked by this feature alone",
+  pnrAlone: "PNR of the list (that of the first model) if it were ranked by this feature alone",
   // screens
   welcome: "What ranks first, and why",
   welcomeLead: (videos, features) =>
@@ -52,6 +55,7 @@ export const en = {
   nothingFor: "No video for",
   nothingWhy:
     "A query of which the model reads nothing, such as blanks or control characters alone, finds nothing; neither does a space in which no video has a vector.",
+  nothingGraded: "Nobody graded videos for this query, or the index holds none of them: search among all videos.",
   searching: "Searching …",
   unreachable: "The service cannot be reached",
   busy: "The service is busy",
@@ -64,8 +68,10 @@ export const en = {
   keyWanted: "This service wants a key",
   keyLabel: "API key (kept for this tab alone)",
   // results
+  about: (_, given) => given,
   resultsFor: "Results for",
   found: (n, space) => `${many(n, "video")} found by ${space}`,
+  foundGraded: (n, space) => `${many(n, "graded video")} by ${space}`,
   took: all => `${all.join(" and ")} ms`,
   generation: "generation",
   shared: n => `${n} in both`,

@@ -10,6 +10,32 @@ const REASONS = {
   "another model": "属于另一个模型",
 }
 
+const MODALITIES = {
+  title: "标题",
+  account: "账号名",
+  cover: "封面图片",
+  cover_ocr: "封面文字",
+  frames: "视频画面",
+  content_ocr: "画面文字",
+  asr: "语音",
+}
+
+const ABOUT = {
+  cover: "查询与封面图片的余弦相似度。",
+  frames: "查询与视频画面（抽帧）的余弦相似度。",
+  perception: "查询与点击前所见（标题、账号、封面及封面文字）的余弦相似度。",
+  content: "查询与视频全部内容（还包括画面、画面文字和语音）的余弦相似度。",
+  max_modality: "视频所具有的各单一模态得分中的最高值。",
+  spread: "perception 减 content：标题和封面的承诺高于实际内容时较大（标题党信号）。",
+}
+
+function about(name, given) {
+  const [space, modality] = name.split(".")
+  if (space === "content" && modality in MODALITIES)
+    return `查询与仅由${MODALITIES[modality]}得到的内容向量的余弦相似度。`
+  return ABOUT[name] ?? given
+}
+
 export const zh = {
   // 页首
   skip: "跳到结果",
@@ -26,6 +52,9 @@ export const zh = {
   model: "模型",
   versus: "对比",
   nobody: "不对比",
+  among: "范围",
+  among_all: "全部视频",
+  among_judged: "有评分的",
   foundBy: "召回空间",
   top: "条数",
   bars: "特征条",
@@ -48,7 +77,7 @@ export const zh = {
   derived: "派生特征",
   modality: "content 的单模态",
   weightOf: name => `${name} 的权重`,
-  pnrAlone: "仅按该特征排序时，当前列表的 PNR",
+  pnrAlone: "仅按该特征排序时，当前列表（第一个模型）的 PNR",
   // 状态
   welcome: "谁排在前面，为什么",
   welcomeLead: (videos, features) =>
@@ -59,6 +88,7 @@ export const zh = {
   nothingFor: "没有视频匹配",
   nothingWhy:
     "如果模型从查询中读不到任何内容（例如只有空白或控制字符），就不会有结果；某个空间里没有任何向量时也是如此。",
+  nothingGraded: "没有人为该查询评分，或者索引中没有这些视频：请在全部视频中搜索。",
   searching: "正在搜索……",
   unreachable: "无法连接服务",
   busy: "服务繁忙",
@@ -71,8 +101,10 @@ export const zh = {
   keyWanted: "此服务需要密钥",
   keyLabel: "API 密钥（仅保存在此标签页）",
   // 结果
+  about,
   resultsFor: "搜索结果：",
   found: (n, space) => `由 ${space} 召回 ${n} 个视频`,
+  foundGraded: (n, space) => `${n} 个有评分的视频，依 ${space}`,
   took: all => `${all.join(" 和 ")} 毫秒`,
   generation: "版本",
   shared: n => `${n} 个同时出现`,

@@ -37,10 +37,10 @@ def summed(names, values, weights, by):
     return np.where(np.isnan(columns).all(axis=1), np.nan, added)
 
 
-def pnr_of(ids, grades, scores):
+def pnr_of(grades, scores):
     given = [UNJUDGED if grade is None else grade for grade in grades]
     rows = [i for i, grade in enumerate(given) if grade != UNJUDGED]
-    table = Scored.from_columns(["q"] * len(rows), [ids[i] for i in rows], [given[i] for i in rows], scores[rows])
+    table = Scored.from_columns(["q"] * len(rows), [str(i) for i in rows], [given[i] for i in rows], scores[rows])
     return pnr(count_pairs(table))
 
 
@@ -114,11 +114,26 @@ def test_the_list_is_ranked_as_the_address_says(page, service, by, f, weights):
     order = page.order()
     assert order == ranked(ids, scores)
     assert order != ids
-    assert float(page.text(".pnr b")) == pytest.approx(pnr_of(ids, grades, scores), abs=0.006)
+    assert float(page.text(".pnr b")) == pytest.approx(pnr_of(grades, scores), abs=0.006)
     moves = page.run("return [...document.querySelectorAll('.moved')].map(one => one.firstChild.textContent)")
     signs = {"▲": 1, "▼": -1, "=": 0}
     told = [signs[move[0]] * int(move[1:] or 0) for move in moves]
     assert told == [ids.index(doc_id) - place for place, doc_id in enumerate(order)]
+
+
+def test_models_are_compared_on_the_videos_that_have_grades(page, service):
+    page.open(q=QUERY, among="judged", vs="old", k=50, size=(1440, 900))
+    for n, (side, model) in enumerate((("a", "new"), ("b", "old"))):
+        ids, names, values, grades = found(service, k=50, among="judged", model=model)
+        assert page.order(side) == ids
+        assert None not in grades
+        shown = page.run(f"return document.querySelectorAll('.pnr b')[{n}].textContent")
+        assert float(shown) == pytest.approx(pnr_of(grades, values[:, names.index("content")]), abs=0.006)
+    alone = page.run("""return [...document.querySelectorAll('.feature')].map(one =>
+        [one.querySelector('label').title.split(':')[0], one.querySelector('.alone').lastChild.textContent])""")
+    _, names, values, grades = found(service, k=50, among="judged")
+    for name, value in alone:
+        assert float(value) == pytest.approx(pnr_of(grades, values[:, names.index(name)]), abs=0.006)
 
 
 def test_choices_change_the_order_and_the_address_and_back_takes_a_search_back(page, service):

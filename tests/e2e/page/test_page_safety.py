@@ -53,6 +53,8 @@ def test_a_query_that_says_nothing_finds_nothing(page):
     page.open(q="\u200b\x01")
     assert page.text("#state h1") == "Nothing was found"
     assert page.run("return document.querySelectorAll('.example').length") == 4
+    page.open(q="nobody graded this", among="judged")
+    assert "Nobody graded videos" in page.text("#state")
 
 
 def test_what_the_service_refuses_is_told_and_can_be_mended(page):
@@ -89,13 +91,13 @@ def test_a_service_with_keys_is_given_one(page_of, serve, tmp_path):
     keys = tmp_path / "keys"
     keys.write_text(f"me {'k' * 40}\n")
     keys.chmod(0o600)
-    page = page_of(serve(api_keys_file=str(keys)))
+    page = page_of(serve(api_keys_file=str(keys), max_k=5))
     page.open(q=QUERY)
     assert page.text(".failure h1") == "This service wants a key"
     page.run(
         f"document.querySelector('#key').value = '{'k' * 40}'; document.querySelector('form.failure').requestSubmit()"
     )
-    page.wait("return document.querySelectorAll('.result').length", 20)
+    page.wait("return document.querySelectorAll('.result').length", 5)
     page.wait("return [...document.images].some(one => one.naturalWidth && one.src.startsWith('blob:'))", True)
     assert page.run("return location.href.includes('kkk')") is False
     page.run("sessionStorage.clear()")

@@ -56,7 +56,7 @@ def test_both_languages_say_the_same_things():
     for language in ("en", "zh"):
         text = (FOLDER / f"words_{language}.js").read_text(encoding="utf-8")
         body = text.split(f"export const {language} = {{")[1]
-        keys[language] = re.findall(r"^  (\w+):", body, re.MULTILINE)
+        keys[language] = re.findall(r"^  (\w+)[:,]", body, re.MULTILINE)
     assert keys["en"] == keys["zh"]
     said = "\n".join(path.read_text(encoding="utf-8") for path in [*SCRIPTS, FOLDER / "index.html"])
     asked = set(re.findall(r'\bsay\("(\w+)"', said)) | set(re.findall(r'data-t="(\w+)"', said))
