@@ -40,7 +40,8 @@ class Fitted:
             each other feature.
         baseline: the baseline's features.
         curve: the measure on the validation queries after each tree.
-        gains: share of each feature in the gain of all splits, for each seed.
+        shares: of each feature in what moves the scores of the measured videos: its mean absolute contribution, over
+            the sum of all features', for each seed.
         notes: what a reader of the figures must know.
     """
 
@@ -50,7 +51,7 @@ class Fitted:
     contrasts: tuple[Contrast, ...]
     baseline: tuple[str, ...]
     curve: tuple[float, ...]
-    gains: Mapping[str, tuple[float, ...]]
+    shares: Mapping[str, tuple[float, ...]]
     notes: tuple[str, ...]
 
 
@@ -82,7 +83,7 @@ def fit(sources: Sources, settings: RankSettings) -> Fitted:
     measured.append(_measured(f"{best} alone", [tables.measured.values[:, at]], tables, settings))
     contrasts = _contrasts(measured, settings)
     whole = [trees for trees, _ in fits[ALL] if trees is not None]
-    gains = dict(zip(every, zip(*(_shares(one.gains) for one in whole), strict=True), strict=True))
+    shares = dict(zip(every, zip(*(_shares(one, tables.measured) for one in whole), strict=True), strict=True))
     figures = report_json(measured, "ranker", contrasts) | {
         "measured_on": tables.measured_on,
         "notes": list(tables.notes),
@@ -96,11 +97,14 @@ def fit(sources: Sources, settings: RankSettings) -> Fitted:
         settings=settings.model_dump(mode="json"),
         inputs=sources.described() | {"generation": scorer.index.generation},
         counts={"trees": whole[0].num_rounds} | _counts(tables),
-        gains={name: shares[0] for name, shares in gains.items()},
+        linear=whole[0].linear,
+        shares={name: own[0] for name, own in shares.items()},
         figures=figures,
         versions={name: version(name) for name in ("mmsearch", "lightgbm", "numpy")},
     )
-    return Fitted(told, whole[0].text, tuple(measured), tuple(contrasts), baseline, whole[0].curve, gains, tables.notes)
+    return Fitted(
+        told, whole[0].text, tuple(measured), tuple(contrasts), baseline, whole[0].curve, shares, tables.notes
+    )
 
 
 def _relevant(tables: Tables) -> int:
@@ -126,7 +130,7 @@ def _fit_one(features: Sequence[str], tables: Tables, settings: RankSettings, se
     if not features:  # a baseline of nothing puts all videos level
         return None, np.zeros(len(tables.measured.rows))
     done = fit_trees(tables.train, tables.validation, features, settings, seed)
-    return done, Trees(done.text).score(tables.measured.matrix(features))
+    return done, Trees(done.text, done.linear).score(tables.measured.matrix(features))
 
 
 def _measured(name: str, scores: Sequence[Float64], tables: Tables, settings: RankSettings) -> Measured:
@@ -157,9 +161,11 @@ def _turned(found: Contrast) -> Contrast:
     return replace(found, a=found.b, b=found.a, difference=-found.difference, interval=interval)
 
 
-def _shares(gains: Sequence[float]) -> list[float]:
-    total = sum(gains)
-    return [gain / total if total else 0.0 for gain in gains]
+def _shares(fit: Fit, measured: FeatureTable) -> list[float]:
+    found = Trees(fit.text, fit.linear).contributions(measured.values)
+    sizes = np.abs(found - found.mean(axis=0)).mean(axis=0)
+    shares: list[float] = (sizes / (sizes.sum() or 1)).tolist()
+    return shares
 
 
 def _counts(tables: Tables) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""LambdaMART by LightGBM: the one file that knows the library."""
+"""LambdaMART by LightGBM, on top of a linear ranker: the one file that knows the library."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from mmsearch.errors import ConfigError, DataError
 from mmsearch.extras import require
 from mmsearch.metrics import Scored, Table, compute
 from mmsearch.metrics.ranking import MAX_EXPONENTIAL_GRADE
-from mmsearch.metrics.scored import Float64
+from mmsearch.metrics.scored import Float64, Int64
+from mmsearch.ranking.linear import LinearRanker, fit_linear
 from mmsearch.ranking.settings import Gain, RankSettings
 from mmsearch.ranking.table import FeatureTable
 
 #: Rows of a query, at most: a limit of LightGBM.
 MAX_DOCS_PER_QUERY = 10_000
+#: How LightGBM keeps the values.
+_DATA = {"max_bin": 255, "feature_pre_filter": False, "verbosity": -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +30,15 @@ class Fit:
 
     Args:
         text: the trees, as LightGBM writes them.
+        linear: what they start from; None = nothing.
         num_rounds: number of trees.
         curve: the measure on the validation queries after each tree that was tried.
-        gains: by how much the splits of each feature lowered the loss, summed over all trees, in the features' order.
     """
 
     text: str
+    linear: LinearRanker | None
     num_rounds: int
     curve: tuple[float, ...]
-    gains: tuple[float, ...]
 
 
 def gain_of(grade: int, gain: Gain) -> float:
@@ -49,7 +52,8 @@ def fit_trees(
     """Fit LambdaMART (Burges 2010, From RankNet to LambdaRank to LambdaMART, MSR-TR-2010-82) on some features.
 
     Trees are added until the measure on the validation queries has not risen for `patience` of them; those up to the
-    best one are kept. The same tables, settings and seed give the same trees, whatever the number of threads.
+    best one are kept. With `linear` they correct a linear ranker of the same features: the score is the sum of both.
+    The same tables, settings and seed give the same ranker, whatever the number of threads.
 
     Args:
         train: graded pairs to learn from; queries of one grade teach nothing and are left out.
@@ -68,42 +72,40 @@ def fit_trees(
     _check_measure(validation.rows, settings)
     levels = np.unique(np.concatenate([usable.rows.grades, validation.rows.grades]))
     gains = _gains(levels.tolist(), settings.gain)
-    own = {"max_bin": 255, "feature_pre_filter": False, "verbosity": -1}
-    data = lightgbm.Dataset(
-        usable.matrix(names),
-        np.searchsorted(levels, usable.rows.grades),
-        group=usable.group_sizes,
-        feature_name=list(names),
-        params=own,
-    )
+    start = fit_linear(usable, names, l2=settings.linear_l2, seed=seed) if settings.linear else None
+    data = _dataset(usable, names, levels, start)
     seen = validation.matrix(names)
-    held = data.create_valid(seen, np.searchsorted(levels, validation.rows.grades), group=validation.group_sizes)
     curve: list[float] = []
     booster = lightgbm.train(
-        own
-        | _parameters(settings, seed)
-        | {"label_gain": gains, "lambdarank_truncation_level": _depth(usable, settings)},
+        _parameters(settings, seed) | {"label_gain": gains, "lambdarank_truncation_level": _depth(usable, settings)},
         data,
         num_boost_round=settings.max_rounds,
-        valid_sets=[held],
+        valid_sets=[_dataset(validation, names, levels, start, data)],
         feval=lambda scores, _: _measure(validation.rows, _known(seen, scores), settings, curve),
         callbacks=[lightgbm.early_stopping(settings.patience, verbose=False)],
     )
     rounds = max(1, booster.best_iteration)
-    gained = booster.feature_importance("gain", iteration=rounds)
-    text = booster.model_to_string(num_iteration=rounds)
-    return Fit(text, rounds, tuple(curve), tuple(float(value) for value in gained))
+    return Fit(booster.model_to_string(num_iteration=rounds), start, rounds, tuple(curve))
 
 
 class Trees:
-    """Fitted trees that score. Safe for threads."""
+    """Fitted trees, and the linear ranker that they correct. Safe for threads.
 
-    def __init__(self, text: str) -> None:
+    Args:
+        text: the trees, as LightGBM writes them.
+        linear: what they start from; None = nothing.
+
+    Raises:
+        DataError: LightGBM cannot read the text.
+    """
+
+    def __init__(self, text: str, linear: LinearRanker | None) -> None:
         lightgbm = require("lightgbm", extra="rank")
         try:
             self._booster: Any = lightgbm.Booster(model_str=text)
         except lightgbm.basic.LightGBMError as error:
             raise DataError(f"LightGBM cannot read the trees: {error}") from error
+        self._linear = linear
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,7 +119,32 @@ class Trees:
         """
         if not len(values):
             return np.zeros(0)
-        return _known(values, self._booster.predict(values, num_threads=1))
+        scores = self._booster.predict(values, num_threads=1)
+        return _known(values, scores if self._linear is None else self._linear.score(values) + scores)
+
+    def contributions(self, values: Float64) -> Float64:
+        """Give what each feature adds to the score of each row, up to a constant, [rows, features].
+
+        Of the trees it is the SHAP value (arXiv:1802.03888).
+        """
+        found = np.asarray(self._booster.predict(values, pred_contrib=True, num_threads=1), np.float64)[:, :-1]
+        return found if self._linear is None else found + self._linear.contributions(values)
+
+
+def _dataset(
+    table: FeatureTable, names: Sequence[str], levels: Int64, start: LinearRanker | None, like: Any = None
+) -> Any:
+    """Give a data set of LightGBM; of the validation: cut into bins `like` the other one."""
+    values = table.matrix(names)
+    return require("lightgbm", extra="rank").Dataset(
+        values,
+        np.searchsorted(levels, table.rows.grades),
+        group=table.group_sizes,
+        init_score=None if start is None else start.score(values),
+        feature_name=list(names),
+        reference=like,
+        params=_DATA,
+    )
 
 
 def _known(values: Float64, scores: Float64) -> Float64:
@@ -125,7 +152,7 @@ def _known(values: Float64, scores: Float64) -> Float64:
 
 
 def _parameters(settings: RankSettings, seed: int) -> dict[str, Any]:
-    return {
+    return _DATA | {
         "objective": "lambdarank",
         "metric": "None",
         "lambdarank_norm": settings.even_queries,

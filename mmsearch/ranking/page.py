@@ -1,4 +1,4 @@
-"""The page of a final ranker: what each feature adds, which ones the trees use, when learning stopped."""
+"""The page of a final ranker: what each feature adds, which ones it reads, when learning stopped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MAX_POINTS = 300
 
 def render(fitted: Fitted, name: str) -> str:
     """Draw the page of a ranker called `name`. It loads nothing and runs nothing, see `document`."""
-    sections = [_figures(fitted), _gains(fitted), _learning(fitted), _origin(fitted)]
+    sections = [_figures(fitted), _shares(fitted), _learning(fitted), _origin(fitted)]
     body = [
         tag(
             "header",
@@ -130,20 +130,27 @@ def _shade(one: Measured) -> int:
     return 2 if name == ALL else 5 if name == BASELINE else 3 if name.startswith(f"{BASELINE} + ") else 0
 
 
-def _gains(fitted: Fitted) -> Section:
-    nothing, even = float("nan"), 1 / len(fitted.gains)
+def _shares(fitted: Fitted) -> Section:
+    nothing, even = float("nan"), 1 / len(fitted.shares)
     bars = []
-    for name, own in sorted(fitted.gains.items(), key=lambda item: -item[1][0]):
+    for name, own in sorted(fitted.shares.items(), key=lambda item: -item[1][0]):
         ends = (min(own), max(own)) if len(own) > 1 else (nothing, nothing)
         shown = percent(own[0], 1) + (f"  ({ends[0]:.1%}\u00a0…\u00a0{ends[1]:.1%})" if len(own) > 1 else "")
         bars.append(Bar(name[:_MAX_LABEL], own[0], *ends, shown, even, nothing))
+    charts: list[tuple[Child, Html]] = [("Share in the score", shares("Share by feature", bars, widest(bars)))]
+    linear = fitted.told.linear
+    if linear is not None:
+        pairs = sorted(zip(fitted.shares, linear.weights, strict=True), key=lambda pair: -pair[1])
+        marks = [Mark(name, weight, nothing, nothing, signed(weight), colour(4)) for name, weight in pairs]
+        chart = forest("Weights of the linear ranker", marks, span_of(marks, "weight", 0.0, "nothing"))
+        charts.append(("Weights of the linear ranker", chart))
     text = (
-        "How much of what all splits of the trees gained is each feature's; in brackets and as a line, the least and "
-        "the most over the fits. It tells what the trees read, not what would be lost: of two features that say the "
-        "same, one may take all. What a feature adds stands above."
+        "How much of what moves a video up or down is each feature's: its mean absolute contribution to the score, for "
+        "trees the SHAP value; in brackets and as a line, the least and the most over the fits. Weights are of the "
+        "linear ranker that the trees start from, for one standard deviation. Of two features that say the same, one "
+        "may take all: what a feature adds stands above."
     )
-    chart = shares("Share of the gain by feature", bars, widest(bars))
-    return Section("gains", "What the trees read", (prose(text), panels([("Share of the gain", chart)])))
+    return Section("shares", "What the ranker reads", (prose(text), panels(charts)))
 
 
 def _learning(fitted: Fitted) -> Section:

@@ -17,6 +17,7 @@ from mmsearch.files import fsync_folder, hash_bytes, make_folder, write_bytes, w
 from mmsearch.index.query_tower import TowerSpace, read_query_tower
 from mmsearch.metrics.scored import Float64
 from mmsearch.ranking.lambdamart import Trees
+from mmsearch.ranking.linear import LinearRanker
 from mmsearch.scoring import FeatureScorer, RankFeatures
 
 FORMAT_VERSION = 1
@@ -62,13 +63,15 @@ class RankerFile(BaseModel):
     spaces: tuple[RankedSpace, ...]
     model: str
     """xxh3-128 of `model.txt`."""
+    linear: LinearRanker | None
+    """What is added to the scores of the trees."""
     settings: dict[str, Any]
     inputs: dict[str, Any]
     """Names and hashes of the tables and the generation of the index."""
     counts: dict[str, int]
     """Rounds, and queries and graded videos that were learned from, stopped by, and measured on."""
-    gains: dict[str, float]
-    """How much of the gain of all splits is each feature's, 0 to 1."""
+    shares: dict[str, float]
+    """How much of what moves the scores of the measured videos is each feature's, 0 to 1."""
     figures: dict[str, Any]
     versions: dict[str, str]
 
@@ -105,7 +108,7 @@ class FinalRanker:
         file = _parse(folder / RANKER_FILE, told)
         if hash_bytes(text) != file.model:
             raise IntegrityError(f"{folder / MODEL_FILE}: is not the file that was written; fit the ranker again")
-        return cls(file, Trees(text.decode()), folder)
+        return cls(file, Trees(text.decode(), file.linear), folder)
 
     def check(self, scorer: FeatureScorer) -> None:
         """Refuse features that are not those that the trees learned from.

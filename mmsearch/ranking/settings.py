@@ -34,6 +34,10 @@ class RankSettings(Settings):
     resamples: int = Field(default=1_000, ge=100, le=100_000)
     """Bootstrap samples of the queries; ten times as many random swaps."""
 
+    linear: bool = True
+    """Start from a linear ranker, which the trees correct; otherwise trees alone. With few grades it saves much."""
+    linear_l2: float = Field(default=1.0, gt=0)
+    """Weight of the squares of its weights."""
     gain: Gain = "exponential"
     """What a grade is worth: 2^grade - 1 (the best grade counts far more than the others), or the grade itself."""
     truncation: int | None = Field(default=None, ge=1)

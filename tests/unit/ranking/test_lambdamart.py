@@ -14,7 +14,8 @@ from mmsearch.ranking import RankSettings
 from mmsearch.ranking.lambdamart import Trees, fit_trees, gain_of
 from mmsearch.ranking.table import FeatureTable
 
-SMALL = RankSettings(relevant=1, max_rounds=30, patience=10, num_leaves=5, min_docs_per_leaf=3)
+SMALL = RankSettings(relevant=1, max_rounds=30, patience=10, num_leaves=5, min_docs_per_leaf=3, linear=False)
+WITH_LINEAR = SMALL.model_copy(update={"linear": True})
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_scores_are_the_sums_of_the_leaves_of_its_trees(fitted, rows):
         math.nan if all(map(math.isnan, row)) else sum(walk(tree["tree_structure"], row) for tree in dumped)
         for row in rows
     ]
-    assert Trees(fitted.text).score(np.array(rows)) == pytest.approx(naive, abs=1e-12, nan_ok=True)
+    assert Trees(fitted.text, None).score(np.array(rows)) == pytest.approx(naive, abs=1e-12, nan_ok=True)
 
 
 def test_scores_are_those_of_lightgbm(fitted, tables):
@@ -59,9 +60,11 @@ def test_scores_are_those_of_lightgbm(fitted, tables):
 
     values = tables(2).values
     values = values[~np.isnan(values).all(axis=1)]
-    assert np.array_equal(Trees(fitted.text).score(values), lightgbm.Booster(model_str=fitted.text).predict(values))
-    assert Trees(fitted.text).score(values[:0]).shape == (0,)
-    assert Trees(fitted.text).names == ("good", "fair", "none")
+    assert np.array_equal(
+        Trees(fitted.text, None).score(values), lightgbm.Booster(model_str=fitted.text).predict(values)
+    )
+    assert Trees(fitted.text, None).score(values[:0]).shape == (0,)
+    assert Trees(fitted.text, None).names == ("good", "fair", "none")
 
 
 def test_it_learns_an_order_that_no_feature_has_alone(fitted, tables):
@@ -70,8 +73,22 @@ def test_it_learns_an_order_that_no_feature_has_alone(fitted, tables):
     def pnr(scores):
         return compute("pnr", Table(held.rows.with_scores(scores))).value
 
-    assert pnr(Trees(fitted.text).score(held.values)) > 1.05 * max(pnr(column) for column in held.values.T)
-    assert fitted.gains[0] > fitted.gains[1] > fitted.gains[2]
+    assert pnr(Trees(fitted.text, None).score(held.values)) > 1.05 * max(pnr(column) for column in held.values.T)
+    sizes = np.abs(Trees(fitted.text, None).contributions(held.values)).mean(axis=0)
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_trees_correct_the_linear_ranker(tables):
+    import lightgbm
+
+    done = fit_trees(tables(0), tables(1, 8), ("good", "fair", "none"), WITH_LINEAR, 0)
+    held = tables(1, 8)
+    values = held.values[~np.isnan(held.values).all(axis=1)]
+    found, plain = Trees(done.text, done.linear), lightgbm.Booster(model_str=done.text)
+    assert np.array_equal(found.score(values), done.linear.score(values) + plain.predict(values))
+    assert compute("pnr", Table(held.rows.with_scores(found.score(held.values)))).value == max(done.curve)
+    rest = found.score(values) - found.contributions(values).sum(axis=1)
+    np.testing.assert_allclose(rest, rest[0], atol=1e-9)  # contributions miss a constant alone
 
 
 def test_it_stops_at_the_best_round(fitted):
@@ -81,18 +98,20 @@ def test_it_stops_at_the_best_round(fitted):
 
 def test_the_curve_is_the_measure_of_the_trees(fitted, tables):
     held = tables(1, 8)
-    scores = Trees(fitted.text).score(held.values)
+    scores = Trees(fitted.text, None).score(held.values)
     assert compute("pnr", Table(held.rows.with_scores(scores))).value == fitted.curve[fitted.num_rounds - 1]
 
 
-def test_the_same_seed_gives_the_same_trees_with_any_number_of_threads(fitted, tables):
-    names = ("good", "fair", "none")
-    again = fit_trees(tables(0), tables(1, 8), names, SMALL, 0)
-    threads = fit_trees(tables(0), tables(1, 8), names, SMALL.model_copy(update={"num_threads": 2}), 0)
-    other = fit_trees(tables(0), tables(1, 8), names, SMALL, 1)
-    assert again.text == fitted.text
-    assert trees_alone(threads.text) == trees_alone(fitted.text)
-    assert trees_alone(other.text) != trees_alone(fitted.text)
+def test_the_same_seed_gives_the_same_trees_with_any_number_of_threads(tables):
+    def fit(seed, **changed):
+        chosen = WITH_LINEAR.model_copy(update={"max_rounds": 4} | changed)
+        return fit_trees(tables(0), tables(1, 8), ("good", "fair", "none"), chosen, seed)
+
+    one, threads = fit(0), fit(0, num_threads=2)
+    assert fit(0).text == one.text
+    assert trees_alone(threads.text) == trees_alone(one.text)
+    assert threads.linear == one.linear
+    assert trees_alone(fit(1).text) != trees_alone(one.text)
 
 
 def test_queries_of_one_grade_teach_nothing(fitted, tables):
@@ -155,4 +174,4 @@ def test_more_videos_of_a_query_than_lightgbm_takes_are_refused(tables):
 
 def test_trees_that_cannot_be_read_are_refused():
     with pytest.raises(DataError, match="LightGBM cannot read the trees"):
-        Trees("tree\nversion=v4\nnum_class=1\n")
+        Trees("tree\nversion=v4\nnum_class=1\n", None)

@@ -48,8 +48,8 @@ def test_it_shows_what_each_feature_adds(fitted):
     assert whole["all", "baseline"].interval.low <= whole["all", "baseline"].difference
     assert whole["baseline + content", "baseline"].is_significant
     assert whole["baseline + cover", "baseline"].difference < 0.3
-    assert max(fitted.told.gains, key=fitted.told.gains.get) == "content"
-    assert sum(fitted.told.gains.values()) == pytest.approx(1)
+    assert max(fitted.told.shares, key=fitted.told.shares.get) == "content"
+    assert sum(fitted.told.shares.values()) == pytest.approx(1)
     assert fitted.told.counts["measured_queries"] == 16
     assert fitted.notes == ()
 
@@ -68,7 +68,8 @@ def test_what_is_read_scores_as_what_was_fitted(folder, fitted, scorer):
     scores = ranker.score(features)
     nothing = features.missing.all(axis=1)
     assert nothing.tolist() == [i in (3, 10) for i in range(11)]  # the fourth has no vectors, the last is unknown
-    assert np.array_equal(scores[~nothing], plain.predict(values[~nothing][:, order]))
+    given = values[~nothing][:, order]
+    assert np.array_equal(scores[~nothing], fitted.told.linear.score(given) + plain.predict(given))
     assert np.isnan(scores[nothing]).all()
     assert np.isnan(ranker.score(scorer.score("", ["d000"]))).all()
     assert ranker.score(scorer.score("aax0", [])).shape == (0,)
@@ -103,7 +104,7 @@ def test_codes_that_are_scored_in_another_way_are_refused(fitted, scorer):
     [
         ("model.txt", "Tree=0", "Tree=1", IntegrityError, "is not the file that was written; fit the ranker again"),
         ("ranker.json", '"format_version": 1', '"format_version": 2', FormatVersionError, "install a newer mmsearch"),
-        ("ranker.json", '"gains"', '"gain"', IntegrityError, "gains: Field required"),
+        ("ranker.json", '"shares"', '"share"', IntegrityError, "shares: Field required"),
         ("ranker.json", "{", "", IntegrityError, "Invalid JSON"),
     ],
 )
@@ -197,7 +198,7 @@ def test_the_page_is_whole_and_shows_names_as_text(fitted):
     page = Page(text)
     assert page.open == []
     assert "script" not in page.names
-    assert page.names.count("svg") == 4
+    assert page.names.count("svg") == 5
     assert page.names.count("section") == 4
     assert "Content-Security-Policy" in text
     assert "baseline + content" in text
