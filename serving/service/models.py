@@ -40,6 +40,7 @@ class Model:
             check_every_s=bounds.check_every_s,
             on_mixed=settings.on_mixed,
             num_threads=bounds.num_threads,
+            cache_size=bounds.cache_size,
         )
         try:
             self.shelf = None if settings.corpus is None else Shelf(settings.corpus)

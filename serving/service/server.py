@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -139,5 +140,7 @@ def serve(
         )
         open_now = server.server_state.connections
         service.gate.is_crowded = lambda: len(open_now) > settings.max_connections
+        gc.collect()
+        gc.freeze()  # what stays for good is not looked through again and again
         server.run(sockets=[taken])
     _log.info("ended")

@@ -42,6 +42,8 @@ class ServeSettings(Settings):
     """Processes that answer requests; they share the pages of the index. One for each core is best."""
     num_threads: Annotated[int, Field(ge=1)] = 1
     """Threads of the query tower for one query."""
+    cache_size: Annotated[int, Field(ge=0)] = 4096
+    """Queries whose vectors each worker remembers, 4 bytes a component for each; 0 = none."""
     check_every_s: Annotated[float, Field(gt=0)] = 1.0
     """How often each worker looks for a new generation."""
     max_query_chars: Annotated[int, Field(ge=1)] = 1000

@@ -91,7 +91,7 @@ function wait(isWaiting) {
 // ---- how it looks
 
 function render() {
-  if (!offer) return fill(at("state"), trouble && failure(trouble, start))
+  if (!offer) return (fill(at("state"), trouble && failure(trouble, start)), fill(at("status")))
   const named = searches.found.length ? searches.found : models().map(name => modelOf(offer, name))
   const names = [...new Set(named.flatMap(one => one.names))]
   const definitions = modelOf(offer, state.model).definitions
@@ -166,6 +166,7 @@ function notices({ weights }) {
   const otherSpace = second && second.space !== first.space
   return [
     element("h1", { class: "unseen" }, say("resultsFor"), " ", foreign(state.q)),
+    Object.keys(weights).length ? null : element("p", { class: "notice" }, say("noneChosen")),
     late.length ? element("p", { class: "notice" }, say("late", late.join(", "))) : null,
     otherSpace ? element("p", { class: "notice" }, say("otherSpace", second.model, second.space)) : null,
     searches.found.map(found => {
@@ -211,7 +212,7 @@ at("home").addEventListener("click", event => {
 })
 at("help-open").addEventListener("click", () => openHelp(at("help")))
 addEventListener("popstate", () => {
-  if (!offer) return
+  if (!offer || location.search === new URL(write(state, offer), location.href).search) return // a link within the page
   state = read(location.search, offer)
   search()
 })

@@ -44,76 +44,76 @@ function verdict(row, { ranked, ranking }) {
 
 /** Every feature: its value, its place in the list by it alone, and what it adds to the score here. */
 function table(row, list, told) {
-  const spread = spreadOf(list.docs, list.names)
-  const summed = list.ranking.by !== "one"
-  const heads = [
-    "feature",
-    "value",
-    "placeBy",
-    ...(list.ranking.by === "z" ? ["z"] : []),
-    ...(summed ? ["weight", "adds"] : []),
-  ]
-  const adds = scaleOf([...row.parts.values()].map(part => part.adds))
-  const cells = name => {
-    const at = list.names.indexOf(name)
-    const value = row.doc.values[at]
-    const part = row.parts.get(name)
-    const place = placeBy(list.docs, at, row.doc)
-    return [
-      element(
-        "th",
-        { scope: "row", class: colourOf(name), title: say("about", name, list.definitions.get(name)) },
-        element("span", { class: "swatch" }),
-        foreign(name),
-      ),
-      element("td", {}, value === null ? missing(told, name) : [written(value, 4), codes(told, name)]),
-      element("td", {}, place === null ? "" : say("place", place, list.docs.length)),
-      list.ranking.by === "z" ? element("td", {}, value === null ? "" : signed(zOf(value, spread[at]))) : null,
-      summed ? element("td", {}, part ? `× ${written(part.weight, Number.isInteger(part.weight) ? 0 : 2)}` : "") : null,
-      summed ? element("td", { class: `adds ${colourOf(name)}` }, part ? addsBar(part.adds, adds) : "") : null,
-    ]
-  }
+  const columns = columnsOf(row, list, told)
   const names = Object.values(byGroup(list.names)).flat()
-  const rows = names.map(name => element("tr", { class: row.parts.has(name) ? "ranks" : null }, cells(name)))
-  const total =
-    summed && row.score !== null
-      ? element(
-          "tfoot",
-          {},
-          element(
-            "tr",
-            {},
-            element("th", { scope: "row", colspan: heads.length - 1 }, say("total")),
-            element("td", {}, signed(row.score, 3)),
-          ),
-        )
-      : null
+  const where = `${say("featuresOf")}: ${list.model}, ${say("placeOf", row.position + 1)}`
   return element(
     "div",
-    {
-      class: "scroll",
-      tabindex: 0,
-      role: "region",
-      "aria-label": `${say("featuresOf")}: ${list.model}, ${say("placeOf", row.position + 1)}`,
-    },
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": where },
     element(
       "table",
       {},
       element("caption", {}, say("featuresOf")),
+      element("thead", {}, line(columns.map(([name]) => element("th", { scope: "col" }, say(name))))),
       element(
-        "thead",
+        "tbody",
         {},
-        element(
-          "tr",
-          {},
-          heads.map(name => element("th", { scope: "col" }, say(name))),
+        names.map(name =>
+          line(
+            columns.map(([, cell]) => cell(name)),
+            row.parts.has(name),
+          ),
         ),
       ),
-      element("tbody", {}, rows),
-      total,
+      list.ranking.by === "one" || row.score === null ? null : total(row.score, columns.length),
     ),
   )
 }
+
+const line = (cells, ranks = false) => element("tr", { class: ranks ? "ranks" : null }, cells)
+const cell = (...held) => element("td", {}, held)
+
+/** The columns of the table: a head, and what makes the cell of a feature. */
+function columnsOf({ doc, parts }, list, told) {
+  const spread = spreadOf(list.docs, list.names)
+  const at = name => list.names.indexOf(name)
+  const value = name => doc.values[at(name)]
+  const scale = scaleOf([...parts.values()].map(part => part.adds))
+  const z = name => (value(name) === null ? "" : signed(zOf(value(name), spread[at(name)])))
+  const weight = ({ weight: own }) => `× ${written(own, Number.isInteger(own) ? 0 : 2)}`
+  const columns = {
+    feature: name => heading(name, list.definitions.get(name)),
+    value: name =>
+      value(name) === null ? cell(missing(told, name)) : cell(written(value(name), 4), codes(told, name)),
+    placeBy: name => cell(placeIn(list.docs, at(name), doc)),
+    z: name => cell(z(name)),
+    weight: name => cell(parts.has(name) && weight(parts.get(name))),
+    adds: name =>
+      element("td", { class: `adds ${colourOf(name)}` }, parts.has(name) && addsBar(parts.get(name).adds, scale)),
+  }
+  const left = { one: ["z", "weight", "adds"], sum: ["z"], z: [] }[list.ranking.by]
+  return Object.entries(columns).filter(([name]) => !left.includes(name))
+}
+
+const heading = (name, definition) =>
+  element(
+    "th",
+    { scope: "row", class: colourOf(name), title: say("about", name, definition) },
+    element("span", { class: "swatch" }),
+    foreign(name),
+  )
+
+function placeIn(docs, at, doc) {
+  const place = placeBy(docs, at, doc)
+  return place !== null && say("place", place, docs.length)
+}
+
+const total = (score, width) =>
+  element(
+    "tfoot",
+    {},
+    line([element("th", { scope: "row", colspan: width - 1 }, say("total")), cell(signed(score, 3))]),
+  )
 
 const addsBar = (value, scale) => [
   element("span", { class: "track", vars: extent(value, scale), "aria-hidden": "true" }),
@@ -129,12 +129,7 @@ function codes(told, name) {
   const found = toldOf(told, name)?.codes ?? []
   if (found.length < 2) return null
   const drawn = found.map(code =>
-    element(
-      "li",
-      { vars: { weight: String(code.weight ?? 0) } },
-      written(code.score, 3),
-      code.weight === null ? null : ` × ${written(code.weight, 2)}`,
-    ),
+    element("li", {}, written(code.score, 3), code.weight === null ? null : ` × ${written(code.weight, 2)}`),
   )
   return element(
     "details",

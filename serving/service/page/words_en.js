@@ -76,6 +76,7 @@ export const en = {
   generation: "generation",
   shared: n => `${n} in both`,
   tau: value => `Kendall's τ ${value}`,
+  noneChosen: "No feature is chosen to rank by: the list stands as it was found.",
   lacks: (model, names) => `${model} has no ${names}: its results are ranked without.`,
   rankedSoBy: by => `ranked by ${by}`,
   late: models => `The deadline passed (${models}): what was not computed in time is shown as missing.`,

@@ -109,6 +109,7 @@ export const zh = {
   generation: "版本",
   shared: n => `${n} 个同时出现`,
   tau: value => `Kendall τ ${value}`,
+  noneChosen: "没有选择排序特征：列表保持召回顺序。",
   lacks: (model, names) => `${model} 没有 ${names}，其结果不含该特征排序。`,
   rankedSoBy: by => `按 ${by} 排序`,
   late: models => `已超时（${models}）：未及时算出的特征显示为缺失。`,
