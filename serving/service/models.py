@@ -45,7 +45,7 @@ class Model:
         try:
             self.shelf = None if settings.corpus is None else Shelf(settings.corpus)
             self.searcher = None if settings.recall is None else Searcher(settings.index, settings.recall)
-            if self.searcher is not None:
+            if self.searcher is not None:  # tells of a faiss index that is not there
                 self.searcher.find(self.scorer, "a", default_space(self.scorer), 1)
         except BaseException:
             self.live.close()
@@ -65,11 +65,17 @@ class Model:
         return self.live.current
 
     def keep_up(self, lane: Lane) -> None:
-        """Load what is searched of a new generation, so that the first search after a swap does not wait for it."""
-        scorer, searcher = self.scorer, self.searcher
-        if searcher is not None and self._kept_up is not scorer and searcher.is_behind(scorer):
+        """After a swap: load what is searched of the new generation, and the corpus where it was prepared anew."""
+        scorer = self.scorer
+        if self._kept_up is not scorer:
             self._kept_up = scorer
-            lane.begin(lambda: searcher.find(scorer, "a", default_space(scorer), 1))
+            lane.begin(lambda: self._catch_up(scorer))
+
+    def _catch_up(self, scorer: FeatureScorer) -> None:
+        if self.searcher is not None:
+            self.searcher.keep_up(scorer)
+        if self.settings.corpus is not None and self.shelf is not None and self.shelf.is_outdated():
+            self.shelf = Shelf(self.settings.corpus)
 
     def close(self) -> None:
         """Answer what waits, and let the index go."""

@@ -29,6 +29,7 @@ class Searcher:
     def __init__(self, index_dir: Path, kind: Recall) -> None:
         self._index_dir, self._kind = index_dir, kind
         self._lock = threading.Lock()
+        self._asked = False
         self._search: tuple[FeatureScorer, SpaceSearch] | None = None
 
     def find(self, scorer: FeatureScorer, query: str, space: str, k: int) -> list[str]:
@@ -38,13 +39,27 @@ class Searcher:
             DataError: there is no such space, or no faiss index was built for this generation.
             MissingExtraError: faiss is absent.
         """
+        self._asked = True
         found, _ = self._of(scorer).search(space, scorer.query_vectors(query, space), k)
         return found
 
-    def is_behind(self, scorer: FeatureScorer) -> bool:
-        """Tell whether what is held is of another generation than a scorer's: it should be asked anew soon."""
+    @property
+    def generation(self) -> str | None:
+        """The generation that is held, None = none."""
         held = self._search
-        return held is not None and held[0] is not scorer
+        return None if held is None else held[0].index.generation
+
+    def keep_up(self, scorer: FeatureScorer) -> None:
+        """Load what is searched of a new generation, before anybody waits for it; or, where nobody searched the one
+        before, only let that go: a follower swaps every few seconds.
+        """
+        with self._lock:
+            held, asked = self._search, self._asked
+            if held is not None and held[0] is not scorer:
+                self._search, self._asked = None, False
+        if asked and held is not None and held[0] is not scorer:
+            space = default_space(scorer)
+            self._of(scorer).search(space, scorer.query_vectors("a", space), 1)
 
     def _of(self, scorer: FeatureScorer) -> SpaceSearch:
         with self._lock:

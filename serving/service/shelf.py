@@ -49,6 +49,7 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._stamp = _stamp(folder)
         self._corpus = PreparedCorpus.open(folder)
         hashes = [_hash(doc_id) for doc_ids, _ in self._corpus.content_blocks() for doc_id in doc_ids]
         unsorted = np.array(hashes, np.uint64)
@@ -57,6 +58,10 @@ class Shelf:
         self._kept: OrderedDict[str, Shown | None] = OrderedDict()
         self._lock = threading.Lock()
         self._told = False
+
+    def is_outdated(self) -> bool:
+        """Tell whether the corpus was prepared anew since."""
+        return _stamp(self._folder) != self._stamp
 
     def look_up(self, doc_ids: Sequence[str]) -> list[Shown | None]:
         """Give what is shown of some videos; None where the corpus does not hold one."""
@@ -94,6 +99,14 @@ class Shelf:
             return None
         texts = {modality: video.texts[modality][:_MAX_TEXT] for modality in TEXTS if modality in video.texts}
         return Shown(texts, video.cover)
+
+
+def _stamp(folder: Path) -> tuple[int, int] | None:
+    try:
+        told = (folder / "corpus.json").stat()
+    except OSError:
+        return None
+    return told.st_mtime_ns, told.st_ino
 
 
 def _hash(doc_id: str) -> int:

@@ -1,4 +1,7 @@
-"""What /metrics counts."""
+"""What /metrics counts, and what a swap brings along."""
+
+import shutil
+import time
 
 OK = {"query": "red ball", "doc_ids": ["d01", "nobody", "d02"]}
 
@@ -59,3 +62,32 @@ def test_a_new_generation_is_served_and_one_that_cannot_be_opened_is_told(client
     assert service.post("/v1/score", json=OK).json()["generation"] == second
     assert service.get("/v1/features").json()["models"][0]["reload_error"]
     assert counted(service)['mmsearch_index_reload_failed{model="m"}'] == 1
+
+
+def until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_swap_brings_search_and_corpus_along(client, tmp_path, publish_anew, tiny_corpus):
+    index, corpus = tmp_path / "index", tmp_path / "corpus"
+    publish_anew(index, 1)
+    shutil.copytree(tiny_corpus, corpus)
+    service = client(models={"m": {"index": str(index), "corpus": str(corpus)}}, check_every_s=60)
+    model = service.models.named("m")
+    service.get("/v1/search", params={"q": "red ball"})
+    shelf, second = model.shelf, publish_anew(index, 2)
+    model.live.check()
+    service.service.ops.observe()
+    until(lambda: model.searcher.generation == second)
+    assert model.shelf is shelf
+    (corpus / "corpus.json").touch()
+    third = publish_anew(index, 3)
+    model.live.check()
+    service.service.ops.observe()
+    until(lambda: model.shelf is not shelf)
+    assert model.searcher.generation is None  # nobody searched meanwhile
+    assert service.get("/v1/search", params={"q": "red ball"}).json()["generation"] == third
+    assert model.searcher.generation == third
