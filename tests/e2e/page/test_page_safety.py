@@ -1,6 +1,11 @@
 """The page asks nobody but its service, hostile texts do nothing, errors are told; phones, contrast, words."""
 
+import shutil
+
 import pytest
+
+from mmsearch.index import ForwardIndex, GenerationWriter
+from mmsearch.protocols import Embedded
 
 QUERY = "大熊猫吃竹子"
 PHONE = (360, 800)
@@ -160,6 +165,7 @@ def test_it_speaks_the_language_of_the_browser_or_the_chosen_one(page):
     assert page.run(keys % ("en", "en")) == page.run(keys % ("zh", "zh"))
 
 
+@pytest.mark.slow
 def test_a_chosen_theme_stays(page):
     page.open(scheme="light")
     paper = "return getComputedStyle(document.body).backgroundColor"
@@ -173,6 +179,7 @@ def test_a_chosen_theme_stays(page):
     assert page.run(paper) == dark
 
 
+@pytest.mark.slow
 def test_every_control_has_a_name_and_every_id_stands_once(page):
     page.open(q=QUERY, vs="old", by="z")
     page.click(".opener")
@@ -187,3 +194,30 @@ def test_every_control_has_a_name_and_every_id_stands_once(page):
         [...document.querySelectorAll(`[${name}]`)].map(one => one.getAttribute(name)))
         .filter(id => !document.getElementById(id))"""
     assert page.run(dangling) == []
+
+
+@pytest.mark.slow
+def test_a_generation_that_came_since_the_search_is_told(page_of, serve, hostile, tmp_path):
+    index = tmp_path / "index"
+    shutil.copytree(hostile / "index", index)
+    page = page_of(serve(models={"own": {"index": str(index)}}, check_every_s=0.05))
+    page.open(q=QUERY)
+    republish(index)
+    newer = ForwardIndex.open(index).generation
+    served = "return fetch('v1/features').then(answer => answer.json()).then(told => told.models[0].generation)"
+    page.wait(served, newer)
+    page.click(".opener")
+    page.wait("return document.querySelectorAll('.why .token').length > 0", True)
+    assert f"The index moved on to {newer}" in page.text(".why .told")
+    page.run("document.querySelector('#search').requestSubmit()")
+    page.wait(f"return document.querySelector('#status').innerText.includes({newer!r})", True)
+
+
+def republish(index):
+    """Publish the same vectors as another generation."""
+    old = ForwardIndex.open(index)
+    doc_ids = list(old.doc_ids)
+    rows = old.rows(doc_ids)
+    with GenerationWriter(index, old.spaces) as writer:
+        writer.add(doc_ids, {space.name: Embedded(*old.vectors(space.name, rows)) for space in old.spaces})
+        writer.publish(query_tower=old.query_tower, source={})
