@@ -1,10 +1,13 @@
-// What the reader may choose of a search: the model, the one to compare with, the space that finds, how many, which bars.
+// What the reader may choose of a search: the model, the one to compare with, the space that finds, how many, which
+// bars.
 
 import { element, fill } from "./dom.js"
 import { BARS, modelOf, sizes } from "./state.js"
 import { say } from "./words.js"
 
-/** Draws the row of choices. `change(part, isSearch)` takes what was chosen; `isSearch` = something else must be found. */
+/**
+ * Draws the row of choices. `change(part, isSearch)` takes what was chosen; `isSearch` = something else must be found.
+ */
 export function drawChoices(at, state, offer, change) {
   const models = offer.models.map(model => model.name)
   const { spaces } = modelOf(offer, state.model)

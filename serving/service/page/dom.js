@@ -3,7 +3,10 @@
 
 export const at = id => document.getElementById(id)
 
-/** Makes an element. `vars` are custom properties of its style, `data` its data attributes, `onX` listeners; null, undefined and false are left out. */
+/**
+ * Makes an element. `vars` are custom properties of its style, `data` its data attributes, `onX` listeners; null,
+ * undefined and false are left out.
+ */
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name)
   for (const [key, value] of Object.entries(properties)) {

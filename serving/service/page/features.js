@@ -54,7 +54,10 @@ export function scaleOf(values) {
   return { low: Math.floor(low * 10 - 1e-6) / 10, high: Math.ceil(high * 10 - 1e-6) / 10 }
 }
 
-/** Where a bar begins and how long it is, in percent of its track; it goes to the left of zero where the value is negative. */
+/**
+ * Where a bar begins and how long it is, in percent of its track; it goes to the left of zero where the value is
+ * negative.
+ */
 export function extent(value, scale) {
   const share = number => (100 * (number - scale.low)) / (scale.high - scale.low)
   const [from, to] = [share(Math.min(0, value)), share(Math.max(0, value))]

@@ -1,4 +1,5 @@
-// What ties two lists: a line from each shared result to itself on the other side, and a light on both when one is pointed at.
+// What ties two lists: a line from each shared result to itself on the other side, and a light on both when one is
+// pointed at.
 
 import { shape } from "./dom.js"
 

@@ -30,7 +30,8 @@ export class List {
   }
 
   /**
-   * Shows the rows in order. `moves(docId, position)` says how one moved, `explained(docId)` what the service told of it.
+   * Shows the rows in order. `moves(docId, position)` says how one moved, `explained(docId)` what the service told of
+   * it.
    */
   show(ranked, view, moves, open, explained) {
     const before = this.tops()

@@ -91,7 +91,11 @@ function wait(isWaiting) {
 // ---- how it looks
 
 function render() {
-  if (!offer) return (fill(at("state"), trouble && failure(trouble, start)), fill(at("status")))
+  if (!offer) {
+    fill(at("status"))
+    fill(at("state"), trouble && failure(trouble, start))
+    return
+  }
   const named = searches.found.length ? searches.found : models().map(name => modelOf(offer, name))
   const names = [...new Set(named.flatMap(one => one.names))]
   const definitions = modelOf(offer, state.model).definitions

@@ -48,7 +48,8 @@ export function placeBy(docs, at, doc) {
 
 /**
  * PNR of the graded part of a list: pairs of other grades in the right order over those in the wrong one,
- * (P + T/2) / max(1, N + T/2), as `mmsearch evaluate` counts; without a score: below all others, tied. Null without a pair.
+ * (P + T/2) / max(1, N + T/2), as `mmsearch evaluate` counts; without a score: below all others, tied. Null without a
+ * pair.
  */
 export function pnr(ranked) {
   const graded = ranked.filter(row => row.doc.grade !== null)

@@ -70,7 +70,9 @@ export function write(state, offer) {
   return text ? `?${text}` : "./"
 }
 
-/** The features that rank, with their weights: what was chosen, or else the space that found the list, or all spaces. */
+/**
+ * The features that rank, with their weights: what was chosen, or else the space that found the list, or all spaces.
+ */
 export function rankingOf(state, offer) {
   const { spaces } = modelOf(offer, state.model)
   const usual = state.by === "one" ? [state.space] : spaces.filter(name => groupOf(name) === "space")

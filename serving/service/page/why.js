@@ -1,4 +1,5 @@
-// Why a result stands where it does: what its features add up to, what put it below the one above, and what the model read.
+// Why a result stands where it does: what its features add up to, what put it below the one above, and what the model
+// read.
 
 import { element, fill, foreign, unseen } from "./dom.js"
 import { byGroup, colourOf, extent, scaleOf, signed, written } from "./features.js"
@@ -6,7 +7,8 @@ import { decider, placeBy, spreadOf, zOf } from "./ranking.js"
 import { say, sayRanking } from "./words.js"
 
 /**
- * Draws the panel of a row. `list` = {model, generation, names, definitions, docs, ranked, ranking, scale}; `told` = what the
+ * Draws the panel of a row. `list` = {model, generation, names, definitions, docs, ranked, ranking, scale}; `told` =
+ * what the
  * service explained, null while it is asked, or the error that came instead.
  */
 export function drawWhy(at, row, list, told) {
