@@ -3,9 +3,11 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+from lightgbm import Booster
 
 from mmsearch.errors import ConfigError, DataError, FingerprintError, FormatVersionError, IntegrityError
 from mmsearch.ranking import FinalRanker, RankSettings, Sources, fit, render, write_ranker
@@ -55,15 +57,13 @@ def test_it_shows_what_each_feature_adds(fitted):
 
 
 def test_what_is_read_scores_as_what_was_fitted(folder, fitted, scorer):
-    import lightgbm
-
     ranker = FinalRanker.load(folder)
     ranker.check(scorer)
     assert ranker.told == fitted.told
     features = scorer.score("aax0", [f"d00{i}" for i in range(10)] + ["unknown"])
     values = np.where(features.missing, np.nan, features.values).astype(np.float64)
     order = [features.names.index(name) for name in fitted.told.features]
-    plain = lightgbm.Booster(model_file=folder / "model.txt")
+    plain = Booster(model_file=folder / "model.txt")
     assert plain.feature_name() == list(fitted.told.features)
     scores = ranker.score(features)
     nothing = features.missing.all(axis=1)
@@ -202,3 +202,34 @@ def test_the_page_is_whole_and_shows_names_as_text(fitted):
     assert page.names.count("section") == 4
     assert "Content-Security-Policy" in text
     assert "baseline + content" in text
+
+
+def test_the_lines_of_the_howto_run_as_they_stand_there(world, folder, capsys):
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "final-ranker.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (formula,) = re.findall(r"\n    score = (.*)\n", page)
+    mine = {"runs/demo/index": world / "index", "runs/demo/ranker": folder, "red panda": "aax0"}
+    for theirs, own in (mine | {"v00001": "d000", "v00002": "d002"}).items():
+        assert theirs in code
+        code = code.replace(theirs, str(own))
+    names: dict = {}
+    exec(code, names)
+    ranker, scores = names["ranker"], names["ranker"].score(names["features"])
+    assert capsys.readouterr().out == f"{dict(zip(('d000', 'd002'), scores, strict=True))}\n"
+    linear = ranker.told.linear
+    given = {name: np.array(getattr(linear, name)) for name in ("weights", "means", "deviations")}
+    x = np.stack([names["features"].column(name)[0] for name in ranker.told.features], axis=1, dtype=np.float64)
+    booster = Booster(model_file=folder / "model.txt")
+    total = formula.replace("sum(", "np.sum(").replace("where(", "np.where(").replace("isnan(", "np.isnan(")
+    one_by_one = [eval(total, given | {"np": np, "booster": One(booster), "x": row}) for row in x]
+    np.testing.assert_allclose(one_by_one, scores)
+
+
+class One:
+    """A booster that takes one row."""
+
+    def __init__(self, booster):
+        self.booster = booster
+
+    def predict(self, row):
+        return self.booster.predict(row[None])[0]
