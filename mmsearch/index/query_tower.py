@@ -13,8 +13,9 @@ from mmsearch.index.fingerprint import check_same
 from mmsearch.records import parse_record
 from mmsearch.types import Selection, Space
 
-#: Version of `query_tower.json`. A reader refuses greater ones. 2: codes, and how a query selects among them.
-FORMAT_VERSION = 2
+#: Version of `query_tower.json`. A reader refuses greater ones. 2: codes, and how a query selects among them. 3: the
+#: model's precision, and its large arrays may lie in files beside it.
+FORMAT_VERSION = 3
 QUERY_TOWER_FILE = "query_tower.json"
 TowerPrecision = Literal["fp32", "int8"]
 

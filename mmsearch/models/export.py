@@ -6,18 +6,20 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
 
 from mmsearch.extras import require
-from mmsearch.files import read_json, replacing, write_json
-from mmsearch.index.query_tower import FORMAT_VERSION, QUERY_TOWER_FILE, QueryTowerFile, TowerSpace
+from mmsearch.files import read_json, write_json
+from mmsearch.index.query_tower import FORMAT_VERSION, QUERY_TOWER_FILE, QueryTowerFile, TowerPrecision, TowerSpace
 from mmsearch.models.checkpoint import load_model
 from mmsearch.models.fingerprints import model_spaces
+from mmsearch.models.quantise import MODEL, quantise_model, write_model
 from mmsearch.models.query_tower import QueryTower
 
-_OPSET = 18
+_OPSET = 20  # has Gelu as one operator; ONNX Runtime 1.18 reads it
 
 
 class _Outputs(nn.Module):
@@ -32,14 +34,21 @@ class _Outputs(nn.Module):
 
 
 def export_query_tower(
-    run: Path | str, out: Path | str, *, single_modalities: bool = False, codes: bool = False
+    run: Path | str,
+    out: Path | str,
+    *,
+    single_modalities: bool = False,
+    codes: bool = False,
+    precision: TowerPrecision = "fp32",
 ) -> None:
-    """Write the query tower folder of a model: `model.onnx`, `tokenizer/`, and `query_tower.json` last.
+    """Write the query tower folder of a model: `model.onnx` with its `model.weights`, `tokenizer/`, and
+    `query_tower.json` last.
 
     Batch and length are free (up to the model's longest query). One pass gives all spaces; the single-modality
     spaces are asked with the query vector of `content`. `codes` says that documents are served with all their codes:
     the file then says how many there are; how a query selects among them, it says always. It also names the older
-    vectors that the run was trained to find (`compatible_with` of the run's `fingerprints.json`).
+    vectors that the run was trained to find (`compatible_with` of the run's `fingerprints.json`). `precision` is that
+    of the model's weights: `int8` as `quantise_query_tower` makes it.
 
     Raises:
         DataError: `run` is not a model folder.
@@ -48,8 +57,12 @@ def export_query_tower(
     model, tokenizer = load_model(run)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with replacing(out / "model.onnx") as beside:
-        _export(model.student, model.spaces, beside)
+    (out / QUERY_TOWER_FILE).unlink(missing_ok=True)  # what is half written is no query tower
+    with TemporaryDirectory() as scratch:
+        exported = Path(scratch) / MODEL
+        _export(model.student, model.spaces, exported)
+        write = write_model if precision == "fp32" else quantise_model
+        write(exported, out)
     tokenizer.save(out / "tokenizer")
     poly, compatible = model.settings.poly, _compatible_with(Path(run))
     spaces = tuple(
@@ -66,7 +79,7 @@ def export_query_tower(
         for space in model_spaces(model, tokenizer, single_modalities=single_modalities, codes=codes)
     )
     length = model.settings.lengths.query
-    told = QueryTowerFile(format_version=FORMAT_VERSION, max_length=length, spaces=spaces)
+    told = QueryTowerFile(format_version=FORMAT_VERSION, precision=precision, max_length=length, spaces=spaces)
     write_json(out / QUERY_TOWER_FILE, told.model_dump())
 
 

@@ -24,7 +24,7 @@ class Derived:
         name: of the feature.
         parts: the spaces that it is made of; it is not computed before all of them are.
         definition: what it is, for people.
-        combine: values (0 where missing) and missing flags of the parts, [N, parts], to those of the feature, [N].
+        combine: values (0 where missing) and missing flags of the parts, [parts, N], to those of the feature, [N].
     """
 
     name: str
@@ -77,11 +77,14 @@ def as_poly(space: TowerSpace) -> TowerSpace:
 
 
 def _highest(values: Float32, missing: Bool) -> tuple[Float32, Bool]:
-    none = missing.all(axis=1)
-    highest = np.where(missing, np.float32(-np.inf), values).max(axis=1)
-    return np.asarray(np.where(none, np.float32(0), highest)), np.asarray(none)
+    none = np.asarray(missing.all(axis=0))
+    highest = np.asarray(np.where(missing, np.float32(-np.inf), values).max(axis=0))
+    highest[none] = 0
+    return highest, none
 
 
 def _difference(values: Float32, missing: Bool) -> tuple[Float32, Bool]:
-    either = missing.any(axis=1)
-    return np.asarray(np.where(either, np.float32(0), values[:, 0] - values[:, 1])), np.asarray(either)
+    either = np.asarray(missing.any(axis=0))
+    difference = values[0] - values[1]
+    difference[either] = 0
+    return difference, either

@@ -37,11 +37,15 @@ class Matches:
         if needs_lengths(space):
             with np.errstate(all="ignore"):  # damaged rows hold anything
                 lengths = mean_lengths(index.vectors(space.name, rows)[0], space)
+            lengths[~present] = 1
         return cls(space, dots, lengths, present)
 
     @property
     def scores(self) -> Float32:
-        """The score of each document by the selection that the model was trained with, [N]; see `select`."""
+        """The score of each document by the selection that the model was trained with, [N]; see `select`.
+
+        0 where a document is not present, as all of its dots are.
+        """
         return select(self.dots, self.space, self.lengths)
 
     @property

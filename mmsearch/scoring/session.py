@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from mmsearch.errors import CorruptIndexError
-from mmsearch.files import hash_bytes
+from mmsearch.files import hash_file
 from mmsearch.forks import ForkSafeLock, renew_in_child
 from mmsearch.protocols import Float32
 
@@ -35,9 +35,8 @@ class TowerSession:
 
     def __init__(self, path: Path, num_threads: int) -> None:
         self._path, self._num_threads, self._lock = path, num_threads, ForkSafeLock()
-        content = _read(path)
-        self._checksum = hash_bytes(content)
-        self._session: Any = _load(path, content, num_threads)
+        self._checksum = _hash(path)
+        self._session: Any = _load(path, num_threads)
         renew_in_child(self)
 
     def renew(self) -> None:
@@ -69,26 +68,26 @@ class TowerSession:
             return session
         with self._lock:
             if self._session is None:
-                content = _read(self._path)
-                if hash_bytes(content) != self._checksum:
+                if _hash(self._path) != self._checksum:
                     raise CorruptIndexError(f"{self._path}: was changed since it was opened; open the query tower anew")
-                self._session = _load(self._path, content, self._num_threads)
+                self._session = _load(self._path, self._num_threads)
             return self._session
 
 
-def _read(path: Path) -> bytes:
+def _hash(path: Path) -> str:
     try:
-        return path.read_bytes()
+        return hash_file(path)
     except OSError as error:
         raise CorruptIndexError(f"{path}: cannot be read ({error.strerror}); export the query tower again") from error
 
 
-def _load(path: Path, content: bytes, num_threads: int) -> Any:
+def _load(path: Path, num_threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn a core
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        # by its path: the weights beside it are mapped into memory, and shared by all processes that serve it
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own kinds, one for each cause
         raise CorruptIndexError(f"{path}: ONNX Runtime cannot load it: {error}") from error

@@ -38,8 +38,8 @@ class Sheet:
     ) -> None:
         self.query, self.doc_ids, self.rows = query, tuple(doc_ids), rows
         self._at = {name: at for at, name in enumerate(names)}
-        self.values = np.zeros((len(rows), len(names)), np.float32)
-        self.missing = np.ones(self.values.shape, bool)
+        self._values = np.zeros((len(names), len(rows)), np.float32)  # features are set one by one
+        self._missing = np.ones(self._values.shape, bool)
         #: The spaces that were scored.
         self.scored: set[str] = set()
         #: The models that candidates are of, and which candidates.
@@ -52,24 +52,25 @@ class Sheet:
         return [(version, places) for version, places in found if places.size]
 
     def fill(self, name: str, places: Places, scores: Float32, present: Bool) -> None:
-        """Set a feature of some candidates; nothing is set where `present` is False."""
+        """Set a feature of some candidates; scores must be 0 where `present` is False."""
         at = self._at[name]
-        self.values[places, at] = np.where(present, scores, np.float32(0))
-        self.missing[places, at] = ~present
+        self._values[at, places] = scores
+        self._missing[at, places] = ~present
 
     def derive(self, derived: Sequence[Derived]) -> None:
         """Set the features that are made of spaces which were scored."""
         for feature in derived:
             if self.scored.issuperset(feature.parts):
                 of = [self._at[part] for part in feature.parts]
-                scores, missing = feature.combine(self.values[:, of], self.missing[:, of])
+                scores, missing = feature.combine(self._values[of], self._missing[of])
                 self.fill(feature.name, slice(None), scores, ~missing)
 
     def score_of(self, name: str) -> float | None:
         """Give a feature of the first candidate; None where it is missing."""
         at = self._at[name]
-        return None if self.missing[0, at] else float(self.values[0, at])
+        return None if self._missing[at, 0] else float(self._values[at, 0])
 
     def features(self, generation: str, *, late: bool) -> RankFeatures:
         """Give what there is."""
-        return RankFeatures(self.doc_ids, tuple(self._at), self.values, self.missing, generation, late)
+        values, missing = (np.ascontiguousarray(array.T) for array in (self._values, self._missing))
+        return RankFeatures(self.doc_ids, tuple(self._at), values, missing, generation, late)

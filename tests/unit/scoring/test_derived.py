@@ -91,7 +91,7 @@ def test_combinations_never_give_a_number_where_one_is_missing(num, seed):
     for feature in derived_from(SPACES):
         missing = rng.random((num, len(feature.parts))) < 0.5
         values = np.where(missing, 0, rng.uniform(-1, 1, missing.shape)).astype(np.float32)
-        scores, none = feature.combine(values, missing)
+        scores, none = feature.combine(values.T, missing.T)
         assert scores.dtype == np.float32
         assert np.isfinite(scores).all()
         needed = any if feature.name == "spread" else all
