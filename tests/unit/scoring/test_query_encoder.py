@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmsearch.errors import CorruptIndexError, DataError, FormatVersionError
+from mmsearch.index.query_tower import FORMAT_VERSION
 from mmsearch.scoring import OnnxQueryEncoder
 from mmsearch.text import Tokenizer
 
@@ -136,6 +137,6 @@ def test_missing_files_are_told(tower, name):
 
 
 def test_a_later_format_is_refused(tower, rewrite_tower):
-    rewrite_tower(lambda told: told.update(format_version=3))
-    with pytest.raises(FormatVersionError, match="format 3"):
+    rewrite_tower(lambda told: told.update(format_version=4))
+    with pytest.raises(FormatVersionError, match="format 4"):
         OnnxQueryEncoder.open(tower)
