@@ -161,10 +161,10 @@ def test_a_query_tower_of_another_model_is_refused(tmp_path, spaces, tower, embe
 
 
 def test_a_query_tower_of_a_later_format_is_refused(tmp_path, spaces, tower, embed):
-    (tower / "query_tower.json").write_text('{"format_version": 3, "heads": []}')
+    (tower / "query_tower.json").write_text('{"format_version": 4, "heads": []}')
     with GenerationWriter(tmp_path, spaces) as writer:
         writer.add(["a"], embed(1))
-        with pytest.raises(FormatVersionError, match="format 3"):
+        with pytest.raises(FormatVersionError, match="format 4"):
             writer.publish(query_tower=tower, source={})
 
 
