@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmsearch.errors import CorruptIndexError, DataError, FormatVersionError
-from mmsearch.index.query_tower import FORMAT_VERSION
 from mmsearch.scoring import OnnxQueryEncoder
 from mmsearch.text import Tokenizer
 
