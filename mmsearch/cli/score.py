@@ -7,7 +7,7 @@ import sys
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,8 @@ EXAMPLES = """**Examples**
 `mmsearch score --index index --query "red panda" --docs candidates.txt`
 
 `cut -f1 recalled.tsv | mmsearch score --index index --query "大熊猫" --docs - --format json`
+
+`echo v00017 | mmsearch score --index index --query "red panda" --docs - --explain`
 """
 
 _MAX_LINE_BYTES = 1 << 16
@@ -43,17 +45,28 @@ def run(
         Format, typer.Option("--format", help="Tab-separated with a header, or one JSON object.")
     ] = Format.TSV,
     as_json: Annotated[bool, typer.Option("--json", help="Short for `--format json`.")] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="One JSON object a candidate instead: scores of its codes, or why a score is missing."
+        ),
+    ] = False,
     on_mixed: OnMixedOption = OnMixed.MATCH,
 ) -> None:
-    """Print the rank features of every candidate of a query: one score for each space of the index.
+    """Print the rank features of every candidate of a query: a score for each space, and what is derived from them.
 
     Candidates keep their order. A feature is empty (JSON: null) where it is missing: the video is not in the index or
-    lacks the modality, or the query is blank.
+    lacks the modality, or the query is blank. Derived are, where their parts exist: `SPACE.poly` (softmax-weighted over
+    several codes), `max_modality` (the best single modality) and `spread` (perception minus content: clickbait).
     """
     from mmsearch.scoring import FeatureScorer
 
     doc_ids = read_ids(docs)
     scorer = FeatureScorer.open(index, on_mixed=on_mixed.value)
+    if explain:
+        for doc_id in doc_ids:
+            typer.echo(_dumped(scorer.explain(query, doc_id).to_dict()))
+        return
     features = scorer.score(query, doc_ids)
     unknown = int(features.missing.all(axis=1).sum())
     if unknown:
@@ -102,8 +115,12 @@ def escaped(doc_id: str) -> str:
 
 def to_json(query: str, generation: str, features: RankFeatures) -> str:
     """Give one JSON object: the query, the generation that answered, and each candidate with its features."""
+    docs = [{"doc_id": doc_id, "features": row} for doc_id, row in features.to_rows()]
+    return _dumped({"query": query, "generation": generation, "docs": docs})
+
+
+def _dumped(tree: dict[str, Any]) -> str:
     import json
 
-    docs = [{"doc_id": doc_id, "features": row} for doc_id, row in features.to_rows()]
-    shown = query.encode("utf-8", "replace").decode()  # a shell may pass bytes that are no text
-    return json.dumps({"query": shown, "generation": generation, "docs": docs}, ensure_ascii=False)
+    # a shell may pass bytes that are no text
+    return json.dumps(tree, ensure_ascii=False).encode("utf-8", "replace").decode()

@@ -127,6 +127,27 @@ def test_scoring_and_searching_import_no_torch(index_dir, docs, verb):
     assert "v1" in done.stdout
 
 
+def test_explain_prints_why(publish_wide, docs):
+    asked = ["score", "--index", str(publish_wide()), "--query", "red \udcff panda", "--docs", docs, "--explain"]
+    told = [json.loads(line) for line in call(*asked).splitlines()]
+    assert [one["doc_id"] for one in told] == ["v1", "v3", "nobody"]
+    assert told[0]["tokens"] == ["red", "panda"]
+    reasons = [{feature["name"]: feature["why_missing"] for feature in one["features"]} for one in told]
+    assert reasons[0]["content.title"] == "no modality"
+    assert set(reasons[2].values()) == {"unknown document"}
+    assert told[0]["query"] == "red ? panda"
+
+
+def test_derived_features_are_printed_and_no_space_to_search_in(publish_wide, docs):
+    folder = str(publish_wide())
+    header = call("score", "--index", folder, "--query", "red panda", "--docs", docs).splitlines()[0]
+    assert header.split("\t")[-3:] == ["content.poly", "max_modality", "spread"]
+    found = json.loads(call("search", "red panda", "--index", folder, "--space", "content", "--format", "json"))
+    assert "spread" in found["docs"][0]["features"]
+    with pytest.raises(DataError, match="no space 'spread'"):
+        call("search", "red panda", "--index", folder, "--space", "spread")
+
+
 def test_a_missing_index_ends_with_one_message_and_its_exit_code(tmp_path, docs):
     program = "from mmsearch.cli.main import main; main()"
     for index in (tmp_path, docs):  # a folder without an index, and a file
