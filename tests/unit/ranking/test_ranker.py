@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,7 +10,14 @@ import numpy as np
 import pytest
 from lightgbm import Booster
 
-from mmsearch.errors import ConfigError, DataError, FingerprintError, FormatVersionError, IntegrityError
+from mmsearch.errors import (
+    ConfigError,
+    DataError,
+    FingerprintError,
+    FormatVersionError,
+    IntegrityError,
+    MissingExtraError,
+)
 from mmsearch.ranking import FinalRanker, RankSettings, Sources, fit, render, write_ranker
 from mmsearch.ranking.ranker import RankedSpace
 from mmsearch.scoring import FeatureScorer
@@ -129,6 +137,14 @@ def test_what_is_there_is_neither_read_nor_overwritten_in_part(fitted, folder, t
     with pytest.raises(DataError, match="cannot be written: No space left on device"):
         write_ranker(tmp_path / "new", fitted.told, fitted.text, "")
     assert [path.name for path in tmp_path.iterdir()] == ["ranker"]
+
+
+def test_without_lightgbm_it_says_what_to_install(world, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'mmsearch\[rank\]'"):
+        FinalRanker.load(folder)
+    with pytest.raises(MissingExtraError, match=r"pip install 'mmsearch\[rank\]'"):
+        fit(Sources(world / "index", world / "nowhere.jsonl"), QUICK)
 
 
 def test_the_same_sources_give_the_same_ranker(world, fitted):
