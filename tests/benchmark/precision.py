@@ -69,7 +69,7 @@ def pnr(index_dir: Path, judgments: Path) -> dict[str, float]:
 
 def scores(index_dir: Path, grades: dict[str, dict[str, int]]) -> dict[str, npt.NDArray[np.float32]]:
     """Give the features of every graded video of each query, NaN where missing, [videos, features]."""
-    scorer = FeatureScorer.open(index_dir)
+    scorer = FeatureScorer.open(index_dir, derived=False)
     found = {}
     for query, graded in grades.items():
         features = scorer.score(query, list(graded))
