@@ -157,8 +157,8 @@ def _contrasts(measured: Sequence[Measured], settings: RankSettings) -> list[Con
 
 def _turned(found: Contrast) -> Contrast:
     """Give `b - a` for `a - b`."""
-    interval = Interval(-found.interval.high, -found.interval.low)
-    return replace(found, a=found.b, b=found.a, difference=-found.difference, interval=interval)
+    interval = Interval(0.0 - found.interval.high, 0.0 - found.interval.low)
+    return replace(found, a=found.b, b=found.a, difference=0.0 - found.difference, interval=interval)
 
 
 def _shares(fit: Fit, measured: FeatureTable) -> list[float]:
