@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from mmsearch.index.query_tower import FORMAT_VERSION
 from mmsearch.models.quantise import quantise_model
 from mmsearch.text import Tokenizer
 from mmsearch.types import Space
@@ -68,11 +70,16 @@ def write_student(folder: Path, spaces: Sequence[Space]) -> None:
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in names]
     output = helper.make_tensor_value_info("query", TensorProto.FLOAT, ["batch", spaces[0].dim])
     made = helper.make_graph(graph.nodes, "student", inputs, [output], graph.weights)
-    folder.mkdir()
-    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), folder / "fp32.onnx")
-    quantise_model(folder / "fp32.onnx", folder / "model.onnx")
-    (folder / "fp32.onnx").unlink()
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     Tokenizer.train(["red panda climbs a tree"] * 3, vocab_size=400, min_count=1).save(folder / "tokenizer")
+    quantise_to(folder, model)
     rows = [{"name": s.name, "dim": s.dim, "fingerprint": s.fingerprint, "output": "query"} for s in spaces]
-    told = {"format_version": 1, "max_length": MAX_LENGTH, "spaces": rows}
+    told = {"format_version": FORMAT_VERSION, "max_length": MAX_LENGTH, "precision": "int8", "spaces": rows}
     (folder / "query_tower.json").write_text(json.dumps(told))
+
+
+def quantise_to(folder: Path, model: onnx.ModelProto) -> None:
+    """Write a model as bytes, with its large arrays beside it, as an export does."""
+    with tempfile.TemporaryDirectory() as scratch:
+        onnx.save(model, Path(scratch) / "model.onnx")
+        quantise_model(Path(scratch) / "model.onnx", folder)
