@@ -7,9 +7,14 @@ import os
 import socket
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
+
+# the first call of a fast path loads it, and machines are shared: an example may take its time; the test has a limit
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 60), "blue": (40, 60, 220), "yellow": (230, 220, 40)}
 THINGS = ("ball", "kite", "car", "fish", "cup", "boat")
