@@ -14,7 +14,8 @@ MIN_DEADLINE_MS, MAX_DEADLINE_MS = 1.0, 60_000.0
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+    # ids are seldom the same twice, and a cache of them costs more than they do
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, cache_strings="keys")
 
 
 class ScoreRequest(_Request):
