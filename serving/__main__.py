@@ -12,6 +12,7 @@ from mmsearch import logs
 from serving.follow.command import FOLLOW_EXAMPLES, follow
 from serving.publish import GC_EXAMPLES, PUBLISH_EXAMPLES, gc, publish
 from serving.service.command import SERVE_EXAMPLES, serve
+from serving.tower_command import TOWER_EXAMPLES, tower
 
 app = typer.Typer(
     name="python -m serving",
@@ -87,6 +88,7 @@ def refresh(
 
 app.command(epilog=PUBLISH_EXAMPLES)(publish)
 app.command(epilog=GC_EXAMPLES)(gc)
+app.command(epilog=TOWER_EXAMPLES)(tower)
 app.command(epilog=FOLLOW_EXAMPLES)(follow)
 app.command(epilog=SERVE_EXAMPLES)(serve)
 

@@ -16,6 +16,7 @@ from mmsearch.files import hash_bytes
 from mmsearch.index import ForwardIndex, list_generations
 from mmsearch.index.ids import hash_ids
 from mmsearch.index.layout import read_current
+from mmsearch.index.query_tower import TowerPrecision, read_query_tower
 from mmsearch.index.sweep import names_of
 from mmsearch.protocols import Bool, DocumentEncoder, SteppedEncoder
 from mmsearch.types import Modality
@@ -46,6 +47,7 @@ class RefreshPlan:
         num_replaced: videos that are embedded and that are served already, with other vectors.
         num_dropped: videos that are left out and that are served already, with vectors of what they were.
         same_corpus: the served generation was made of this very corpus.
+        new_tower: another precision of the query tower is asked for than the served generation has.
     """
 
     served: ForwardIndex | None
@@ -57,6 +59,7 @@ class RefreshPlan:
     num_replaced: int = 0
     num_dropped: int = 0
     same_corpus: bool = False
+    new_tower: bool = False
 
     @property
     def num_embedded(self) -> int:
@@ -71,7 +74,7 @@ class RefreshPlan:
     @property
     def is_noop(self) -> bool:
         """Whether what is served is what a refresh would publish."""
-        return self.anew is None and not (self.items or self.counts.deleted or self.num_dropped)
+        return self.anew is None and not (self.items or self.counts.deleted or self.num_dropped or self.new_tower)
 
 
 def make_plan(
@@ -90,12 +93,12 @@ def make_plan(
         IntegrityError: a checksum of the corpus does not hold.
         FormatVersionError: a newer mmsearch wrote the index.
     """
-    served = _open(index_dir)
+    served = open_served(index_dir)
     anew = _why_anew(served, encoder, settings)
     damaged: Bool | None = None
     if served is not None and anew is None and _is_made_of(served, corpus):
         damaged = find_damaged(index_dir, served, np.ones(served.num_rows, np.bool_))
-        if damaged is None:
+        if damaged is None and not _changes_tower(served, settings):
             rows = np.arange(0, dtype=np.int64)  # nothing is copied: the plan is a no-op
             return RefreshPlan(served, Counts(unchanged=corpus.num_videos), None, rows, (), same_corpus=True)
     if served is not None and not served.has_contents:
@@ -108,6 +111,19 @@ def make_plan(
     copied[plan.sources[plan.sources >= 0]] = True
     damaged = find_damaged(index_dir, served, copied)
     return plan if damaged is None else planner.run(corpus, damaged)
+
+
+def precision_of(served: ForwardIndex | None) -> TowerPrecision:
+    """Give the precision of the query tower of a served generation; `fp32` where there is none to be read."""
+    try:
+        return "fp32" if served is None else read_query_tower(served.query_tower).precision
+    except (DataError, IntegrityError):
+        return "fp32"
+
+
+def _changes_tower(served: ForwardIndex | None, settings: RefreshSettings) -> bool:
+    asked = settings.query_tower_precision
+    return served is not None and asked is not None and asked != precision_of(served)
 
 
 def recipe_of(encoder: DocumentEncoder, settings: RefreshSettings) -> str:
@@ -138,7 +154,8 @@ def quarantine_key(model: str, doc_id: str, contents: UInt64) -> str:
     return hash_bytes(model.encode(), doc_id.encode(), contents.tobytes())
 
 
-def _open(index_dir: Path) -> ForwardIndex | None:
+def open_served(index_dir: Path) -> ForwardIndex | None:
+    """Open the served generation; None where there is none, or none that can be read."""
     _refuse_lost_pointer(index_dir)
     try:
         return ForwardIndex.open(index_dir)
@@ -232,8 +249,9 @@ class _Planner:
         counts = comparison.close()
         whole = np.concatenate(sources)
         return RefreshPlan(
-            self._served, counts, self._anew, whole, tuple(items), tuple(left_out), num_replaced, num_dropped
-        )
+            self._served, counts, self._anew, whole, tuple(items), tuple(left_out), num_replaced, num_dropped,
+            new_tower=_changes_tower(self._served, self._settings),
+        )  # fmt: skip
 
     def _find_failed(self, doc_ids: list[str], contents: UInt64, source: Int64) -> dict[int, QuarantinedRow]:
         """Give the places of videos that would be embedded, and failed before with this content and this model."""

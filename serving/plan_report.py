@@ -67,6 +67,7 @@ def to_json(plan: RefreshPlan, cost: Cost) -> dict[str, Any]:
             m.value: int(sum(len(item.reusable[m]) for item in plan.items))
             for m in (plan.items[0].keep if plan.items else ())
         },
+        "new_tower": plan.new_tower,
         "noop": plan.is_noop,
         "seconds": None if cost.seconds is None else round(cost.seconds, 1),
         "bytes": cost.bytes,
@@ -91,6 +92,8 @@ def to_table(plan: RefreshPlan, cost: Cost) -> Table:
         table.add_row(
             f"{len(plan.left_out):,}", "of these in quarantine", "left out; retry_quarantined=true tries them"
         )
+    if plan.new_tower:
+        table.add_row("", "query tower: another precision", "exported again")
     table.add_section()
     table.add_row(f"{plan.num_embedded:,}", "to embed", _time(cost))
     table.add_row(f"{plan.num_copied:,}", "to copy", f"{_size(cost.bytes)} to write")

@@ -17,7 +17,7 @@ from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import ConfigError, PartialResultError
 from mmsearch.models import export_query_tower, load_document_encoder
 from serving.executors import LocalSettings
-from serving.plan import make_plan
+from serving.plan import make_plan, open_served, precision_of
 from serving.plan_report import cost_of, to_json, to_table
 from serving.quarantine import quarantine_of, read_quarantine
 from serving.run import Refreshed
@@ -57,7 +57,8 @@ def run(
         cost = cost_of(plan, encoder.spaces, settings.dtype)
         _tell(to_json(plan, cost)) if as_json else Console().print(to_table(plan, cost))
         return
-    export = partial(export_query_tower, model, single_modalities=singles, codes=codes)
+    precision = settings.query_tower_precision or precision_of(open_served(index))
+    export = partial(export_query_tower, model, single_modalities=singles, codes=codes, precision=precision)
     done = refresh_in_rounds(opened, encoder, export, index, settings, load=None if here else load)
     cost = cost_of(done.plan, encoder.spaces, settings.dtype)
     in_quarantine = len(read_quarantine(index))

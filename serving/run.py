@@ -117,7 +117,7 @@ class Run:
     def changes_nothing(self) -> bool:
         """Whether all that was to be embedded went to quarantine, and nothing of it was ever served."""
         plan = self._plan
-        replaced = plan.counts.deleted + plan.num_dropped + plan.num_replaced
+        replaced = plan.counts.deleted + plan.num_dropped + plan.num_replaced + plan.new_tower
         return plan.anew is None and not replaced and len(self._quarantined) == plan.num_embedded
 
     @property

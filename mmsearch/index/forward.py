@@ -15,6 +15,7 @@ from mmsearch.index.ids import ChainedIds, check_rows
 from mmsearch.index.layer import Layer
 from mmsearch.index.layers import Layers
 from mmsearch.index.layout import generations_of, read_current, split_name
+from mmsearch.index.manifest import Dtype
 from mmsearch.index.stored import Stored
 from mmsearch.index.version import Version
 from mmsearch.protocols import Bool, Float32
@@ -138,7 +139,7 @@ class ForwardIndex:
         return self._layers.top.manifest.source
 
     @property
-    def dtypes(self) -> Mapping[str, str]:
+    def dtypes(self) -> Mapping[str, Dtype]:
         """How the vectors of each space are stored: float16, float32 or int8."""
         return {stored.name: stored.dtype for stored in self._layers.top.manifest.spaces}
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from mmsearch.errors import DataError
 from mmsearch.index import GenerationWriter
 from mmsearch.index.layout import read_current
-from mmsearch.index.manifest import Dtype
 from mmsearch.protocols import Embedded
 from serving.follow.events import Row
 from serving.follow.served import STREAMS, Served
@@ -55,7 +54,7 @@ def publish_overlay(
 
 def publish_compacted(index_dir: Path, served: Served) -> str:
     """Publish base and overlay as one new base, bit for bit; give its name. Arguments and errors as above."""
-    dtype = cast(Dtype, next(iter(served.base.dtypes.values())))  # a writer has one for all spaces
+    dtype = next(iter(served.base.dtypes.values()))  # a writer has one for all spaces
     with GenerationWriter(index_dir, served.base.spaces, dtype=dtype) as writer:
         _check_current(index_dir, served)
         _copy(writer, served, 0, {})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from mmsearch.errors import ConfigError, DataError, PartialResultError
 from mmsearch.index import ForwardIndex
+from mmsearch.index.query_tower import read_query_tower
 from mmsearch.models import MatchModel, ModelSettings, load_document_encoder, save_model
 from mmsearch.text import Tokenizer
 from serving.__main__ import app
@@ -38,7 +40,13 @@ def run(tiny_model, tmp_path_factory):
 @pytest.fixture
 def config(run, tmp_path, monkeypatch, query_tower):
     spaces = load_document_encoder(run, "cpu").spaces
-    monkeypatch.setattr("serving.refresh_command.export_query_tower", lambda _, to, **options: query_tower(to, spaces))
+
+    def export(_, to, *, precision, **options):
+        query_tower(to, spaces)
+        written = json.loads((to / "query_tower.json").read_text())
+        (to / "query_tower.json").write_text(json.dumps(written | {"precision": precision}))
+
+    monkeypatch.setattr("serving.refresh_command.export_query_tower", export)
     path = tmp_path / "nightly.yaml"
     path.write_text(
         f"model: {run}\ncorpus: {tmp_path / 'corpus'}\nindex: {tmp_path / 'index'}\n"
@@ -94,6 +102,29 @@ def test_from_the_plan_to_the_way_back(config, new_corpus, tmp_path):
     assert told("refresh", config, "--json")["generation"] not in (first["generation"], second)
     del held
     assert asked("gc", "--index", index, "--keep", 1).stdout.split() == [second]
+
+
+def test_another_precision_of_the_query_tower_is_published_over_the_same_vectors(config, new_corpus, tmp_path):
+    new_corpus(TITLES)
+
+    def precision():
+        return read_query_tower(ForwardIndex.open(tmp_path / "index").query_tower).precision
+
+    first = told("refresh", config, "--json")
+    assert precision() == "fp32"
+    assert told("refresh", config, "--json", "query_tower_precision=fp32")["noop"]
+    plan = told("refresh", config, "--dry-run", "--json", "query_tower_precision=int8")
+    assert (plan["new_tower"], plan["noop"], plan["embed"], plan["copy"]) == (True, False, 0, 12)
+    shown = asked("refresh", config, "--dry-run", "query_tower_precision=int8").stdout
+    assert "exported again" in shown
+    second = told("refresh", config, "--json", "query_tower_precision=int8")
+    assert (second["published"], second["embedded"], precision()) == (True, 0, "int8")
+    before, now = (ForwardIndex.open(tmp_path / "index", done["generation"]) for done in (first, second))
+    np.testing.assert_array_equal(*(one.raw("content", np.arange(12)).vectors for one in (before, now)))
+    assert told("refresh", config, "--json")["noop"], "without the setting it stays as it is"
+    new_corpus(["new title", *TITLES[1:]])
+    told("refresh", config, "--json")
+    assert precision() == "int8"
 
 
 def test_what_is_not_given_is_asked_for(run, tmp_path):
