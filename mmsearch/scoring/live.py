@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 
 #: A generation that cannot be opened is tried again, after ever longer waits up to this.
 _MAX_WAIT_S = 60.0
+_MAX_DOUBLINGS = 16
 
 
 class LiveScorer:
@@ -89,7 +90,7 @@ class LiveScorer:
         return self._current.index.generation
 
     def close(self) -> None:
-        """Follow no more. `current` still works."""
+        """Follow no more; waits for a look that is under way. `current` still works."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
@@ -129,7 +130,7 @@ class LiveScorer:
         if message != self.error:
             _log.error("%s: going on with generation %s: %s", self._index_dir, self.generation, message)
         self._num_failures = self._num_failures + 1 if served == self._failed else 1
-        wait = min(self._check_every_s * 2**self._num_failures, _MAX_WAIT_S)
+        wait = min(self._check_every_s * 2 ** min(self._num_failures, _MAX_DOUBLINGS), _MAX_WAIT_S)
         self.error, self._failed, self._retry_at = message, served, time.monotonic() + wait
 
     def _follow(self) -> None:

@@ -125,7 +125,7 @@ def run(script: str, *arguments: object) -> None:
     assert not done.stderr, "no library complains of the fork"
 
 
-@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("num_threads", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_child_scores_as_its_parent_does_and_ends(publish_wide, num_threads):
     run(SCORING, publish_wide(), num_threads)
 

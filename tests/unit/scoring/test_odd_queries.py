@@ -29,7 +29,7 @@ KNOWN = st.characters(codec="utf-8").filter(lambda c: unicodedata.ucd_3_2_0.cate
 @pytest.fixture(scope="module")
 def checked():
     """Examples share one scorer: settings of hypothesis for that."""
-    return settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    return settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
