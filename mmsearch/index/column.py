@@ -40,6 +40,8 @@ class Column:
 
     def __init__(self, folder: Path, space: StoredSpace, num_rows: int, *, lazy: bool) -> None:
         self.space = space
+        self._dim, self._num_codes = space.dim, space.num_codes
+        self._rows_gathered = max(1, _GATHERED_BYTES // space.row_bytes)
         self._path = folder / vectors_file(space.name)
         self._vectors: npt.NDArray[Any] = open_array(self._path, space.dtype, (num_rows, space.space.row_dim))
         self.present: Bool = open_array(folder / present_file(space.name), "bool", (num_rows,))
@@ -80,13 +82,13 @@ class Column:
         Raises:
             DataError: the query does not fit the space.
         """
-        there, space = self._there(rows), self.space.space
-        if query.shape != (space.dim,):
-            told = f"a query vector of shape {list(query.shape)} does not fit its {space.dim} components"
-            raise DataError(f"space '{space.name}': {told}")
+        if query.shape != (self._dim,):
+            told = f"a query vector of shape {list(query.shape)} does not fit its {self._dim} components"
+            raise DataError(f"space '{self.space.name}': {told}")
+        there = self._there(rows)
         kernel = QueryKernel(query, self.space.dtype)
         with np.errstate(all="ignore"):  # damaged rows hold anything
-            dots = self._gathered(rows, kernel).reshape(len(rows), space.num_codes)
+            dots = self._gathered(rows, kernel).reshape(len(rows), self._num_codes)
             if self._scales is not None:
                 dots *= self._scales.take(rows, axis=0, mode="clip")
             # NaN compares false
@@ -97,9 +99,9 @@ class Column:
         return dots, there
 
     def _gathered(self, rows: Int64, kernel: QueryKernel) -> Float32:
-        height = max(1, _GATHERED_BYTES // self.space.row_bytes)
+        height = self._rows_gathered
         parts = [
-            kernel.dots(self._vectors.take(rows[start : start + height], axis=0, mode="clip").reshape(-1, kernel.dim))
+            kernel.dots(self._vectors.take(rows[start : start + height], axis=0, mode="clip").reshape(-1, self._dim))
             for start in range(0, max(len(rows), 1), height)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)

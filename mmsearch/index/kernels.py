@@ -39,7 +39,6 @@ class QueryKernel:
     """
 
     def __init__(self, query: Float32, dtype: str) -> None:
-        self.dim = len(query)
         self._query = np.ascontiguousarray(query, np.float32)
         split = _SPLITS.get(dtype) if numkong is not None else None
         self._packed: Any = None
