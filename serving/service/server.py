@@ -130,6 +130,7 @@ def serve(
             log_level="warning",
             access_log=False,
             server_header=False,
+            http="h11",  # uvicorn bounds the size of heads with it; with httptools it does not
             lifespan="off",
             ws="none",
             timeout_keep_alive=int(settings.keep_alive_s),
