@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from mmsearch.errors import DataError, FingerprintError, FormatVersionError, IntegrityError
+from mmsearch.errors import DataError, FingerprintError, IntegrityError
 from mmsearch.files import fsync_folder, hash_bytes, make_folder, write_bytes, write_json
 from mmsearch.index.query_tower import TowerSpace, read_query_tower
 from mmsearch.metrics.scored import Float64
 from mmsearch.ranking.lambdamart import Trees
 from mmsearch.ranking.linear import LinearRanker
+from mmsearch.records import parse_record
 from mmsearch.scoring import FeatureScorer, RankFeatures
 
 FORMAT_VERSION = 1
@@ -105,7 +106,14 @@ class FinalRanker:
             raise DataError(
                 f"{error.filename}: cannot be read ({error.strerror}); give a folder that `mmsearch rank fit` wrote"
             ) from error
-        file = _parse(folder / RANKER_FILE, told)
+        file = parse_record(
+            RankerFile,
+            told,
+            folder / RANKER_FILE,
+            version=FORMAT_VERSION,
+            advice="fit the ranker again",
+            error=IntegrityError,
+        )
         if hash_bytes(text) != file.model:
             raise IntegrityError(f"{folder / MODEL_FILE}: is not the file that was written; fit the ranker again")
         return cls(file, Trees(text.decode(), file.linear), folder)
@@ -197,24 +205,6 @@ def write_ranker(folder: Path, told: RankerFile, text: str, page: str) -> None:
         raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def _parse(path: Path, told: bytes) -> RankerFile:
-    try:
-        version = _Versioned.model_validate_json(told).format_version
-        if version > FORMAT_VERSION:
-            raise FormatVersionError(
-                f"{path}: format {version}, and this mmsearch reads up to {FORMAT_VERSION}; install a newer mmsearch"
-            )
-        return RankerFile.model_validate_json(told)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise IntegrityError(f"{path}: {where or 'file'}: {problem['msg']}; fit the ranker again") from None
-
-
-class _Versioned(BaseModel):
-    format_version: int
 
 
 def _check_space(fitted: RankedSpace, held: RankedSpace | None, folder: Path | str, generation: str) -> None:

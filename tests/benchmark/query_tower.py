@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from tokenizers import BertWordPieceTokenizer
 
 from mmsearch.models import MatchModel, ModelSettings, export_query_tower, save_model
 from mmsearch.models.quantise import quantise_query_tower
@@ -61,8 +62,9 @@ def write_bert(folder: Path, width: int, depth: int) -> None:
     transformers.BertModel(config, add_pooling_layer=False).eval().save_pretrained(folder)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = [*special, *(chr(0x4E00 + i) for i in range(NUM_WORDS - len(special)))]
-    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    rust = BertWordPieceTokenizer({word: i for i, word in enumerate(words)})
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=rust._tokenizer, **names).save_pretrained(folder)
 
 
 def queries(num: int) -> list[str]:
