@@ -243,6 +243,8 @@ def measure(folder: Path, options: argparse.Namespace) -> Figures:
         rate = float(figures["remembered_service_per_s"]) / 2
         memory = memory_of_workers(index, asked)
         figures |= {"two_workers_mb": round(memory[0], 1), "one_more_worker_mb": round(memory[1] - memory[0], 1)}
+    if not options.swap_minutes:
+        return figures
     load, swapper = swap_under_load(index, names, asked, options.swap_minutes, options.swaps, rate, options.workers)
     figures |= {"swaps": options.swaps, "swap_minutes": options.swap_minutes, "swap_answers": len(load.seconds)}
     figures |= {"swap_failed": load.failed, "swap_wrong": swapper.wrong, "swap_generations": len(swapper.seen)}
@@ -271,7 +273,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rate", type=float, default=50.0, help="requests a second of --rounds 0")
-    parser.add_argument("--swap-minutes", type=float, default=1.0)
+    parser.add_argument("--swap-minutes", type=float, default=1.0, help="0 leaves the swaps out")
     parser.add_argument("--swaps", type=int, default=10)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
