@@ -14,10 +14,16 @@ pytestmark = pytest.mark.slow
 OK = {"query": "red ball", "doc_ids": ["d01", "nobody"]}
 
 
+def listens(process):
+    try:
+        return any(c.status == psutil.CONN_LISTEN for c in process.net_connections("tcp"))
+    except psutil.NoSuchProcess:  # it ended meanwhile
+        return False
+
+
 def workers_of(service):
-    """Give the processes that listen, by what they logged."""
-    found = [p for p in psutil.Process(service.process.pid).children(recursive=True) if p.is_running()]
-    return [p for p in found if any(c.status == psutil.CONN_LISTEN for c in p.net_connections("tcp"))]
+    """Give the processes that listen."""
+    return [p for p in psutil.Process(service.process.pid).children(recursive=True) if listens(p)]
 
 
 def until(condition, seconds=60):
