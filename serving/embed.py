@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmsearch import workers
+from mmsearch.allocator import keep_freed_memory
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.protocols import Bool, DocumentEncoder, Embedded
 from mmsearch.types import Modality
@@ -121,6 +122,7 @@ class EmbedJob:
 
     @cached_property
     def _encoder(self) -> DocumentEncoder:
+        keep_freed_memory()
         return self.load()
 
     @cached_property

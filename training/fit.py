@@ -13,6 +13,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from mmsearch.allocator import keep_freed_memory
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_interactions, read_judgments
 from mmsearch.files import hash_bytes, sole_writer, write_bytes, write_json
@@ -61,6 +62,7 @@ def fit(settings: FitSettings) -> Path:
         ConfigError: settings contradict each other, the corpus, or the run that the folder holds.
         DataError: data cannot be read, the loss is not finite, or another process trains in the folder.
     """
+    keep_freed_memory()
     if settings.run.num_threads is not None:
         torch.set_num_threads(settings.run.num_threads)
     with together(settings.run.device) as device, sole_writer(settings.run.dir) if rank() == 0 else nullcontext():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from mmsearch.files import hash_bytes
 from mmsearch.index.fingerprint import fingerprint
@@ -14,8 +17,8 @@ from mmsearch.models.match import MatchModel
 from mmsearch.text import Tokenizer
 from mmsearch.types import CONTENT, Modality, Space
 
-#: Raise it when the code that makes vectors changes what it computes from the same weights.
-_COMPUTATION_VERSION = "3"
+#: Raise it when vectors are computed otherwise from the same weights, or when a setting gets another default.
+_COMPUTATION_VERSION = "4"
 
 
 def model_spaces(
@@ -37,7 +40,7 @@ def model_spaces(
     names = list(model.spaces)
     if single_modalities and "content" in names:
         names += [single_space(modality) for modality in CONTENT]
-    settings = json.dumps(model.settings.model_dump(mode="json", exclude={"cross"}), sort_keys=True)
+    settings = json.dumps(chosen_settings(model.settings, leave_out=("cross",)), sort_keys=True)
     parts: dict[str, bytes | str | Path] = {
         "settings": settings,
         "computation": _COMPUTATION_VERSION,
@@ -61,12 +64,28 @@ def tower_fingerprints(model: MatchModel) -> dict[Modality, str]:
         kept[Modality.COVER] = ("document.image.",)
     if {"frames", "content"} & set(model.spaces):
         kept[Modality.FRAMES] = ("document.image.", "document.frame.")
-    read = settings.document.model_dump(mode="json", include={"image", "frames", "cover_grid"})
+    chosen = chosen_settings(settings.document)
+    read = {name: chosen[name] for name in ("image", "frames", "cover_grid") if name in chosen}
     parts = {
         "settings": json.dumps([read, settings.num_frames, fused], sort_keys=True),
         "computation": _COMPUTATION_VERSION,
     }
     return {m: fingerprint({**parts, "modality": m.value} | _weights(model, names)) for m, names in kept.items()}
+
+
+def chosen_settings(settings: BaseModel, leave_out: Collection[str] = ()) -> dict[str, Any]:
+    """Give the settings that differ from their defaults, as JSON has them; and every `type`, which names the defaults.
+
+    So a model keeps its fingerprints when a later mmsearch has more settings, whose defaults change nothing.
+    """
+    told: dict[str, Any] = {}
+    plain = settings.model_dump(mode="json")
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if name in leave_out or (name != "type" and value == field.get_default(call_default_factory=True)):
+            continue
+        told[name] = chosen_settings(value) if isinstance(value, BaseModel) else plain[name]
+    return told
 
 
 def _num_codes(model: MatchModel, space: str) -> int:
