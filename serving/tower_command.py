@@ -26,7 +26,7 @@ def tower(
     """Export the query tower of a published model again, in another precision; vectors stay as they are, bit by bit.
 
     `int8` takes a third of the time of `fp32`. Prints the name of the generation that is served then; `serving publish`
-    goes back. Structures for approximate search are of a generation, and are built again.
+    goes back. Structures for approximate search are of a generation: build them again with `mmsearch index ann`.
     """
     from serving.query_tower import publish_tower
 

@@ -24,9 +24,6 @@ try:
 except ImportError:  # no wheel for this machine
     numkong = None
 
-#: What is left of a number after rounding it to a half float is 2**-11 of it at most, to a byte 2**-8 of the largest.
-_HALF_STEP, _BYTE_STEP = np.float32(2.0**-11), np.float32(1 / 254)
-
 
 class QueryKernel:
     """A query, ready for stored codes of one type.
@@ -69,11 +66,19 @@ def _split_halves(query: Float32) -> Split:
 
 
 def _split_bytes(query: Float32) -> Split:
-    """Give each component as three digits to the base 254, from -127 to 127, of which the largest begins with 127."""
+    """Give each component as three digits to the base 254, from -127 to 127, of which the largest begins with 127.
+
+    Each digit is what rounding the one before has left, half a unit at most, times 254: it cannot exceed 127. What the
+    last one leaves is 6.1e-8 of the largest component at most.
+    """
     largest = np.float32(max(float(query.max(initial=0)), -float(query.min(initial=0)), 1e-30))
-    digits = np.rint(np.multiply.outer(_PER_BYTE / largest, query))
-    digits[1:] -= 254 * digits[:-1]
-    return digits.astype(np.int8), largest / _PER_BYTE
+    digits = np.empty((len(_PER_BYTE), len(query)), np.int8)
+    left = query * (127 / np.float64(largest))
+    for digit in digits:
+        whole = np.rint(left)
+        digit[:] = whole
+        left = (left - whole) * 254
+    return digits, largest / _PER_BYTE
 
 
 #: Vectors [P, D] in the type of the codes, and weights [P]: times these, they add up to the query.

@@ -166,7 +166,7 @@ def _add_grade(found: Grades, path: Path, line: int, cells: dict[str, Any]) -> N
     found.doc_ids.append(_name(path, line, cells, "doc_id"))
     found.grades.append(_grade(path, line, cells))
     if cells.get("group") is not None:
-        found.groups.append(str(cells["group"]))
+        found.groups.append(_writable(path, line, str(cells["group"]), "group"))
 
 
 def _checked(path: Path, found: Grades) -> Grades:
@@ -189,7 +189,18 @@ def _name(path: Path, line: int, cells: dict[str, Any], column: str) -> str:
         return str(name)
     if not isinstance(name, str) or not name.strip():
         raise TableError(path, line, column, f"{str(name)[:60]!r} is not a name; write a text that is not empty")
-    return name
+    return _writable(path, line, name, column)
+
+
+def _writable(path: Path, line: int, text: str, column: str) -> str:
+    """Check that a file of UTF-8 can hold a text: JSON escapes can spell half a surrogate pair, which none can."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            told = f"half a surrogate pair at character {error.start + 1}; write the whole character"
+            raise TableError(path, line, column, told) from None
+    return text
 
 
 def _grade(path: Path, line: int, cells: dict[str, Any]) -> int:

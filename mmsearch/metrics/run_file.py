@@ -20,7 +20,8 @@ def write_run(path: Path, run: Scores, tag: str) -> None:
         tag: names the run in TREC text.
 
     Raises:
-        DataError: the disk refuses, or a query or id holds a tab or line end and cannot stand in TREC text.
+        DataError: the disk refuses, a query or id holds half a surrogate pair, or it is empty or holds a tab or line
+            end and cannot stand in TREC text.
     """
     line = _json_line if path.suffix.lower() in (".jsonl", ".ndjson") else _trec_line(path, tag)
     try:
@@ -29,6 +30,9 @@ def write_run(path: Path, run: Scores, tag: str) -> None:
             for query, doc_id, score in zip(run.queries, run.doc_ids, run.scores, strict=True):
                 rank, before = (rank + 1 if query == before else 1), query
                 file.write(line(query, doc_id, rank, score))
+    except UnicodeEncodeError as error:
+        told = f"{error.object.strip()[:60]!r} holds half a surrogate pair"
+        raise DataError(f"{path}: cannot be written: {told}; write whole characters") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -41,8 +45,8 @@ def _json_line(query: str, doc_id: str, rank: int, score: float | None) -> str:
 def _trec_line(path: Path, tag: str) -> Callable[[str, str, int, float | None], str]:
     def line(query: str, doc_id: str, rank: int, score: float | None) -> str:
         for name in (query, doc_id):
-            if len(name.splitlines()) > 1 or "\t" in name:
-                raise DataError(f"{path}: {name!r} holds a tab or line end, which TREC text cannot; write .jsonl")
+            if "\t" in name or name.splitlines() != [name]:
+                raise DataError(f"{path}: {name!r} is empty or holds a tab or line end, which TREC text cannot; write .jsonl")
         return f"{query}\tQ0\t{doc_id}\t{rank}\t{'nan' if score is None else score}\t{tag}\n"
 
     return line

@@ -60,7 +60,12 @@ def _read_columns(ranker: FinalRanker, found: dict[str, dict[str, None]], path: 
         return None
     if path is None:
         raise DataError(f"the ranker was fitted with the columns {', '.join(names)}; give their table (--columns)")
-    return read_columns(path, {(query, doc_id) for query, ids in found.items() for doc_id in ids}, names)
+    pairs = {(query, doc_id) for query, ids in found.items() for doc_id in ids}
+    columns = read_columns(path, pairs, names)
+    absent = len(pairs) - len(columns.row_of)
+    if absent:
+        _log.warning("%d of %d candidates stand in no row of %s", absent, len(pairs), path)
+    return columns
 
 
 def _add(result: Scores, query: str, doc_ids: list[str], scores: Float64) -> None:

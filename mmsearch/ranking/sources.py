@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmsearch.errors import ConfigError
 from mmsearch.files import hash_file
 from mmsearch.ranking.columns import read_columns
 from mmsearch.ranking.feature_sets import check_columns
@@ -72,8 +73,10 @@ def read_tables(sources: Sources, scorer: FeatureScorer, features: tuple[str, ..
 
     Raises:
         DataError: a table cannot be used.
-        ConfigError: a column cannot stand beside the features.
+        ConfigError: a column cannot stand beside the features, or columns are chosen of no table.
     """
+    if settings.columns and sources.columns is None:
+        raise ConfigError(f"columns: {', '.join(settings.columns)}: no table has them; give it with --columns TABLE")
     paths = {"train": sources.judgments, "validation": sources.validation, "test": sources.test}
     grades = {name: read_grades(path, settings.aspect) for name, path in paths.items() if path is not None}
     columns, notes = None, []

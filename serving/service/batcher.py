@@ -50,8 +50,9 @@ class Batcher:
     """Scores the requests of one model.
 
     The queue is bounded: a request that finds it full fails at once, so that those that are in it are answered in time.
-    A request whose deadline passed while it waited is not scored. What breaks a batch of several is looked for: each of
-    its requests is scored alone then. Answers are those of `FeatureScorer.score`, whatever stands in a batch.
+    A request whose deadline passed while it waited is not scored. A batch has the nearest deadline of its requests;
+    where that passes too early, those that have time left are scored again, each alone. So are those of a batch that
+    breaks, so that one breaks alone. Answers are those of `FeatureScorer.score`, whatever stands in a batch.
 
     Args:
         take: gives the scorer; asked once for each batch, so that all of it is of one generation.
@@ -154,14 +155,24 @@ class Batcher:
             left = min(asked.deadline for asked in batch) - now
             if len(batch) == 1:
                 return [scorer.score(batch[0].query, batch[0].doc_ids, deadline_s=left)]
-            return scorer.score_batch([(asked.query, asked.doc_ids) for asked in batch], deadline_s=left)
+            together = [(asked.query, asked.doc_ids) for asked in batch]
+            return self._completed(batch, scorer.score_batch(together, deadline_s=left))
         except DeadlineError as error:
-            return [error] * len(batch)
+            return [error] if len(batch) == 1 else self._completed(batch, [error] * len(batch))
         except Exception as error:
             if len(batch) == 1:
                 return [error]
             _log.exception("a batch of %d requests failed; each is scored alone", len(batch))
             return [self._score([asked], time.monotonic())[0] for asked in batch]
+
+    def _completed(self, batch: list[_Asked], answers: Sequence[Answer]) -> list[Answer]:
+        """Score those again, each alone, that another's deadline cut short and that have time left."""
+        completed = []
+        for asked, answer in zip(batch, answers, strict=True):
+            now = time.monotonic()
+            is_cut = isinstance(answer, Exception) or answer.late
+            completed.append(self._score([asked], now)[0] if is_cut and asked.deadline > now else answer)
+        return completed
 
 
 def _hand_over(answers: Sequence[tuple[_Asked, Answer]]) -> None:

@@ -17,6 +17,7 @@ from mmsearch.scoring import RankFeatures
 from serving.service.problems import ProblemError, validated
 
 T = TypeVar("T", bound=BaseModel)
+_CLOSE = {"Connection": "close"}  # what is left of a body is not read
 
 
 async def read_body(request: Request, kind: type[T], *, max_bytes: int, timeout_s: float) -> T:
@@ -35,7 +36,8 @@ async def read_body(request: Request, kind: type[T], *, max_bytes: int, timeout_
         async with asyncio.timeout(timeout_s):
             data = await _collect(request, max_bytes)
     except TimeoutError:
-        raise ProblemError("too-slow", f"the body was not there within {timeout_s:g} s") from None
+        detail = f"the body was not there within {timeout_s:g} s"
+        raise ProblemError("too-slow", detail, headers=_CLOSE) from None
     except ClientDisconnect:
         raise ProblemError("too-slow", "the client left before the body was there") from None
     try:
@@ -55,9 +57,8 @@ async def _collect(request: Request, max_bytes: int) -> bytes:
 
 
 def _too_large(max_bytes: int) -> ProblemError:
-    close = {"Connection": "close"}  # what is left of the body is not read
     detail = f"the body is longer than {max_bytes:,} bytes; send fewer candidates at once"
-    return ProblemError("too-large", detail, headers=close)
+    return ProblemError("too-large", detail, headers=_CLOSE)
 
 
 def json_answer(told: dict[str, Any]) -> Response:

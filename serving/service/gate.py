@@ -99,7 +99,11 @@ class Gate:
         if self.is_crowded() and path != "/healthz":
             close = {"Connection": "close"}
             return ProblemError("not-ready", "too many connections are open; try again later", headers=close)
-        if self._keys is None or not (path.startswith("/v1/") or path == "/metrics"):
+        if not (path.startswith("/v1/") or path == "/metrics"):
+            return None
+        if headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site"):
+            return ProblemError("cross-site", "pages of other origins may not ask")
+        if self._keys is None:
             return None
         scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         name = self._keys.name_of(key.strip()) if scheme.lower() == "bearer" else None

@@ -51,6 +51,10 @@ class Metrics:
             "mmsearch_index_reload_failed", "1 while a newer generation cannot be opened.", ("model",),
             multiprocess_mode="livemax", **given,
         )  # fmt: skip
+        self.exact_instead = Gauge(
+            "mmsearch_search_exact_instead", "1 while a model is searched exactly for want of a faiss index.", ("model",),
+            multiprocess_mode="livemax", **given,
+        )  # fmt: skip
         self.waiting = Gauge(
             "mmsearch_waiting_requests", "Requests that wait or are worked on, by queue.", ("queue",),
             multiprocess_mode="livesum", **given,

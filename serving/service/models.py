@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Self
 
 from mmsearch.errors import ConfigError, MmsearchError
@@ -45,7 +46,7 @@ class Model:
         try:
             self.shelf = None if settings.corpus is None else Shelf(settings.corpus)
             self.searcher = None if settings.recall is None else Searcher(settings.index, settings.recall)
-            if self.searcher is not None:  # tells of a faiss index that is not there
+            if self.searcher is not None:  # warns of a faiss index that is not there
                 self.searcher.find(self.scorer, "a", default_space(self.scorer), 1)
         except BaseException:
             self.live.close()
@@ -70,6 +71,8 @@ class Model:
         if self._kept_up is not scorer:
             self._kept_up = scorer
             lane.begin(lambda: self._catch_up(scorer))
+        elif self.searcher is not None and self.searcher.is_stopgap:
+            lane.begin(partial(self.searcher.renew, scorer))
 
     def _catch_up(self, scorer: FeatureScorer) -> None:
         if self.searcher is not None:

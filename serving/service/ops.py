@@ -50,6 +50,7 @@ class Ops:
             counted.generation.labels(name).set(_number(model.live.generation))
             counted.documents.labels(name).set(model.scorer.index.num_docs)
             counted.reload_failed.labels(name).set(model.live.error is not None)
+            counted.exact_instead.labels(name).set(model.searcher is not None and model.searcher.is_stopgap)
             counted.waiting.labels(f"score.{name}").set(model.batcher.waiting)
         counted.waiting.labels("search").set(self._models.searching.waiting)
         counted.waiting.labels("cover").set(self._models.reading.waiting)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 STATUS = {
     "invalid-json": 400,
     "unauthorised": 401,
+    "cross-site": 403,
     "not-found": 404,
     "method-not-allowed": 405,
     "too-slow": 408,
@@ -94,8 +95,14 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
     """Give the problem of a request that does not fit its schema; what was sent is not said again."""
     if any(error["type"] == "json_invalid" for error in errors):
         return ProblemError("invalid-json", f"the body is no JSON: {errors[0]['msg']}")
-    told = [(".".join(map(str, error["loc"])) or "body", str(error["msg"])) for error in errors[:20]]
+    told = [_told(error) for error in errors[:20]]
     return ProblemError("invalid-request", "; ".join(f"{where}: {message}" for where, message in told[:3]), errors=told)
+
+
+def _told(error: Mapping[str, Any]) -> tuple[str, str]:
+    if error["type"] == "extra_forbidden":  # its name is what was sent, too
+        return ".".join(map(str, error["loc"][:-1])) or "body", "holds a field that is not known; see /openapi.json"
+    return ".".join(map(str, error["loc"])) or "body", str(error["msg"])
 
 
 def validated(error: ValidationError) -> ProblemError:
@@ -107,7 +114,7 @@ def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Give the responses of these problems for OpenAPI, and of those that any request may meet."""
     schema = {"$ref": "#/components/schemas/Problem"}
     given: dict[int | str, dict[str, Any]] = {}
-    for code in sorted({*codes, "wrong-host", "unauthorised", "not-ready", "internal"}):
+    for code in sorted({*codes, "wrong-host", "cross-site", "unauthorised", "not-ready", "internal"}):
         status = STATUS[code]
         told = f"{given[status]['description']}; {code}" if status in given else code
         given[status] = {"description": told, "content": {"application/problem+json": {"schema": schema}}}

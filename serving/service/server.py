@@ -77,6 +77,8 @@ class ScoringServer(uvicorn.Server):
 def bind(settings: ServeSettings, *, shared: bool = False) -> socket.socket:
     """Take the address; nothing is accepted before the server listens.
 
+    A shared address is taken beside whoever shares it already: call `told_if_taken` first.
+
     Args:
         settings: host and port.
         shared: other processes of this user may take it as well (`SO_REUSEPORT`); the kernel deals connections out.
@@ -100,6 +102,16 @@ def bind(settings: ServeSettings, *, shared: bool = False) -> socket.socket:
         where = f"{settings.host}:{settings.port}"
         raise ConfigError(f"{where}: cannot be listened at: {error.strerror}; choose another host or port") from error
     return taken
+
+
+def told_if_taken(settings: ServeSettings) -> None:
+    """Take the address for a moment, alone, so that another service that listens there is not joined unnoticed.
+
+    Raises:
+        ConfigError: it cannot be had.
+    """
+    if settings.port:  # port 0 is one that nobody has
+        bind(settings).close()
 
 
 def address_of(taken: socket.socket) -> str:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import xxhash
 
 from mmsearch.data.prepared import PreparedCorpus
+from mmsearch.data.values import MAX_ID_CHARS
 from mmsearch.errors import MmsearchError
 from mmsearch.types import TEXTS, Modality
 
@@ -55,7 +56,7 @@ class Shelf:
         unsorted = np.array(hashes, np.uint64)
         self._rows: npt.NDArray[np.uint32] = np.argsort(unsorted).astype(np.uint32)
         self._hashes = unsorted[self._rows]
-        self._kept: OrderedDict[str, Shown | None] = OrderedDict()
+        self._kept: OrderedDict[str, Shown] = OrderedDict()
         self._lock = threading.Lock()
         self._told = False
 
@@ -75,9 +76,10 @@ class Shelf:
         if doc_id in self._kept:
             self._kept.move_to_end(doc_id)
             return self._kept[doc_id]
-        row = self._row_of(doc_id)
+        row = self._row_of(doc_id) if len(doc_id) <= MAX_ID_CHARS else None
         shown = None if row is None else self._read(row, doc_id)
-        self._kept[doc_id] = shown
+        if shown is not None:  # ids that strangers make up would fill the memory
+            self._kept[doc_id] = shown
         return shown
 
     def _row_of(self, doc_id: str) -> int | None:

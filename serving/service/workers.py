@@ -16,7 +16,7 @@ from multiprocessing.context import ForkServerProcess
 
 from mmsearch import logs
 from serving.service.metrics import SHARED_FOLDER
-from serving.service.server import bind, serve
+from serving.service.server import bind, serve, told_if_taken
 from serving.service.settings import ServeSettings
 
 _SILENT_S = 60.0
@@ -68,7 +68,12 @@ class Workers:
         self._early = 0
 
     def run(self) -> int:
-        """Serve until SIGTERM; give the exit status: 0, or that of a worker that could not begin to serve."""
+        """Serve until SIGTERM; give the exit status: 0, or that of a worker that could not begin to serve.
+
+        Raises:
+            ConfigError: the address cannot be had, or another service listens there.
+        """
+        told_if_taken(self._settings)
         previous = {sig: signal.signal(sig, self._stop) for sig in (signal.SIGTERM, signal.SIGINT)}
         try:
             with (

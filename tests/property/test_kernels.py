@@ -51,6 +51,19 @@ def test_dots_are_those_of_double_precision(dtype):
     check()
 
 
+def test_the_bytes_of_a_query_add_up_to_it():
+    rng = np.random.default_rng(1)
+    queries = np.concatenate([unit(rng, 10_000, 128), unit(rng, 1_000, 128) * np.float32(1e-12), np.zeros((1, 128))])
+    units = np.arange(0, 127 * 254 * 254, 16_003) + np.array([[-0.5], [0.5], [127 - 0.5], [127 + 0.5]])
+    halfway = (units / units.max(initial=1)).astype(np.float32)  # just beside where the last digits are rounded
+    for query in (*queries.astype(np.float32), *halfway, *-halfway):
+        digits, weights = kernels._split_bytes(query)
+        assert digits.dtype == np.int8
+        assert digits.min() >= -127  # not -128: a digit of 128 would be stored as that
+        wrong = np.abs(weights.astype(np.float64) @ digits - query)
+        assert wrong.max() <= 1.5e-7 * np.abs(query).max()
+
+
 @pytest.mark.skipif(kernels.numkong is None, reason="numkong is absent")
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 70), st.integers(1, 300), st.sampled_from(["float16", "int8"]), st.integers(0, 2**32))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from mmsearch.errors import DataError, IntegrityError
 from mmsearch.extras import require
 from mmsearch.index.codes import score_rows
 from mmsearch.index.forward import ForwardIndex
@@ -80,6 +82,8 @@ class ApproximateSearch(SpaceSearch):
         index_dir: where it lies.
         kind: what was built: `flat`, `hnsw` or `ivf_pq`.
         device: where flat and ivf_pq are searched.
+        on_unbuilt: told why the faiss index of a space cannot be used, when that is first searched: nothing was built,
+            or it is damaged or of other vectors. The space is searched exactly then. None = that is raised.
 
     Raises:
         MissingExtraError: faiss is absent.
@@ -95,15 +99,23 @@ class ApproximateSearch(SpaceSearch):
         kind: Literal["flat", "hnsw", "ivf_pq"] = "hnsw",
         *,
         device: Device = "auto",
+        on_unbuilt: Callable[[DataError | IntegrityError], None] | None = None,
     ) -> None:
         super().__init__(index)
         self._index_dir, self._kind, self._device = Path(index_dir), kind, device
+        self._on_unbuilt = on_unbuilt
 
     def _nearest(self, space: TowerSpace, version: Version) -> Nearest:
         if version.rows.start:  # an overlay with a model of its own
             return self._exact(space, version.rows)
         base = self._base()
-        told, built = load_ann(self._index_dir, base.generation, space.name, self._kind, space.fingerprint)
+        try:
+            told, built = load_ann(self._index_dir, base.generation, space.name, self._kind, space.fingerprint)
+        except (DataError, IntegrityError) as error:
+            if self._on_unbuilt is None:
+                raise
+            self._on_unbuilt(error)
+            return self._exact(space, version.rows)
         built = to_gpu(self._faiss, built, self._kind, self._device)
         found = nearest_of(self._index, space, Candidates(built, told.structure, told.overfetch))
         rest = range(base.num_rows, version.rows.stop)

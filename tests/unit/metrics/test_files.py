@@ -93,6 +93,15 @@ def test_bad_bytes_scores_and_groups(tmp_path: Path) -> None:
         read_run(tmp_path / "absent.run")
 
 
+def test_half_a_surrogate_pair_is_named_by_line(tmp_path: Path) -> None:
+    good = '{"query": "\\ud83d\\ude00", "doc_id": "d", "grade": 1, "score": 1, "group": "g"}\n'
+    for column in ("query", "doc_id", "group"):
+        broken = json.dumps({**json.loads(good), column: "red \ud83d ball"})
+        path = write(tmp_path / f"{column}.jsonl", good + broken)
+        with pytest.raises(TableError, match=rf":2: {column}: half a surrogate pair at character 5; write the whole"):
+            read_grades(path) if column == "group" else read_run(path)
+
+
 def test_an_over_long_line_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="longer than"):
         read_run(write(tmp_path / "long.run", "q" * (2 << 20)))

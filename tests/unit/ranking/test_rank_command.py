@@ -102,12 +102,18 @@ def test_the_candidates_of_one_query_are_printed(world, ranker):
     assert rows[2][1] == ""
 
 
-def test_columns_are_needed_where_the_ranker_learned_from_them(world, with_columns, ranker, tmp_path):
+def test_columns_are_needed_where_the_ranker_learned_from_them(world, with_columns, ranker, rows_file, tmp_path, caplog):
     common = ("--index", world / "index", "--run", world / "test.jsonl", "--out", tmp_path / "a.run")
     with pytest.raises(DataError, match=r"fitted with the columns bm25; give their table \(--columns\)"):
         run("rank", "apply", "--ranker", with_columns, *common)
     run("rank", "apply", "--ranker", with_columns, *common, "--columns", world / "bm25.jsonl")
     assert None not in read_run(tmp_path / "a.run").scores
+    assert "stand in no row" not in caplog.text
+    rows = [json.loads(line) for line in (world / "bm25.jsonl").read_text().splitlines()]
+    judged = {(one["query"], one["doc_id"]) for one in map(json.loads, (world / "test.jsonl").read_text().splitlines())}
+    own = rows_file(tmp_path / "few.jsonl", [one for one in rows if (one["query"], one["doc_id"]) in judged][:-3])
+    run("rank", "apply", "--ranker", with_columns, *common, "--columns", own)
+    assert f"3 of {len(judged)} candidates stand in no row of {own}" in caplog.text
     run("rank", "apply", "--ranker", ranker, *common, "--columns", world / "bm25.jsonl")  # warns, and goes on
 
 
@@ -126,6 +132,8 @@ def test_arguments_that_do_not_belong_together_are_refused(world, ranker, tmp_pa
         fit(world, ranker)
     with pytest.raises(ConfigError, match="did you mean 'num_leaves'"):
         fit(world, tmp_path / "new", "num_leafs=3")
+    with pytest.raises(ConfigError, match="columns: bm25: no table has them; give it with --columns TABLE"):
+        fit(world, tmp_path / "new", "columns=[bm25]")
     with pytest.raises(ConfigError, match="ndcg: no such measure"):
         fit(world, tmp_path / "new", "measure=ndcg")
     assert not (tmp_path / "new").exists()

@@ -115,8 +115,13 @@ def test_trec_text_has_ranks_and_a_tag(tmp_path):
 
 
 def test_names_that_trec_text_cannot_hold_are_refused_and_nothing_is_left(tmp_path):
-    with pytest.raises(DataError, match=r"write \.jsonl"):
-        write_run(tmp_path / "out.run", run_of(("q", "a", 1.0), ("q\tx", "a", 1.0)), "tag")
+    for name in ("q\tx", "v00003\n", "v\r", "\u2028", "a\nb", "\n", ""):
+        for row in ((name, "a", 1.0), ("q", name, 1.0)):
+            with pytest.raises(DataError, match=r"write \.jsonl"):
+                write_run(tmp_path / "out.run", run_of(("q", "a", 1.0), row), "tag")
+    for file in ("out.run", "out.jsonl"):
+        with pytest.raises(DataError, match="half a surrogate pair; write whole characters"):
+            write_run(tmp_path / file, run_of(("q", "a", 1.0), ("red \ud83d ball", "a", 1.0)), "tag")
     assert list(tmp_path.iterdir()) == []
 
 
