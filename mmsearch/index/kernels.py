@@ -69,7 +69,7 @@ def _split_bytes(query: Float32) -> Split:
     """Give each component as three digits to the base 254, from -127 to 127, of which the largest begins with 127.
 
     Each digit is what rounding the one before has left, half a unit at most, times 254: it cannot exceed 127. What the
-    last one leaves is 6.1e-8 of the largest component at most.
+    last one leaves is 6.1e-8 of the largest component at most; the weights, single floats, add as much.
     """
     largest = np.float32(max(float(query.max(initial=0)), -float(query.min(initial=0)), 1e-30))
     digits = np.empty((len(_PER_BYTE), len(query)), np.int8)

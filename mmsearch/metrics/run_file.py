@@ -46,7 +46,8 @@ def _trec_line(path: Path, tag: str) -> Callable[[str, str, int, float | None], 
     def line(query: str, doc_id: str, rank: int, score: float | None) -> str:
         for name in (query, doc_id):
             if "\t" in name or name.splitlines() != [name]:
-                raise DataError(f"{path}: {name!r} is empty or holds a tab or line end, which TREC text cannot; write .jsonl")
+                told = "is empty or holds a tab or line end, which TREC text cannot"
+                raise DataError(f"{path}: {name!r} {told}; write .jsonl")
         return f"{query}\tQ0\t{doc_id}\t{rank}\t{'nan' if score is None else score}\t{tag}\n"
 
     return line
