@@ -170,8 +170,11 @@ class Batcher:
         completed = []
         for asked, answer in zip(batch, answers, strict=True):
             now = time.monotonic()
-            is_cut = isinstance(answer, Exception) or answer.late
-            completed.append(self._score([asked], now)[0] if is_cut and asked.deadline > now else answer)
+            if (isinstance(answer, Exception) or answer.late) and asked.deadline > now:
+                again = self._score([asked], now)[0]
+                completed.append(answer if isinstance(again, DeadlineError) else again)
+            else:
+                completed.append(answer)
         return completed
 
 

@@ -52,7 +52,7 @@ class Metrics:
             multiprocess_mode="livemax", **given,
         )  # fmt: skip
         self.exact_instead = Gauge(
-            "mmsearch_search_exact_instead", "1 while a model is searched exactly for want of a faiss index.", ("model",),
+            "mmsearch_search_exact_instead", "1 while a faiss index is wanting, and the search exact.", ("model",),
             multiprocess_mode="livemax", **given,
         )  # fmt: skip
         self.waiting = Gauge(

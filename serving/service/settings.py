@@ -22,7 +22,8 @@ class ServedModel(Settings):
     """Folder of the prepared corpus that the index was refreshed from: titles and covers of the page. Null = none."""
     recall: Recall | None = "exact"
     """What answers `/v1/search`: an `exact` search, which holds all vectors of a searched space once more in the memory
-    of each worker; or a faiss index of this kind, which `mmsearch index ann` built. Null = the model is only scored."""
+    of each worker; or a faiss index of this kind, which `mmsearch index ann` built; a generation without one is
+    searched exactly. Null = the model is only scored."""
     on_mixed: Literal["match", "newest", "refuse"] = "match"
     """How a generation that holds vectors of two models is scored; see `mmsearch score --on-mixed`."""
 
@@ -76,7 +77,7 @@ class ServeSettings(Settings):
     """Time for the requests that are under way to end after that; they are cut off then."""
     api_keys_file: Path | None = None
     """A file with a line `NAME KEY` for each client; then every request of `/v1` and `/metrics` needs a key. A changed
-    file counts within a second. Null = no keys."""
+    file counts within a second; keys are printable ASCII, 16 characters or more. Null = no keys."""
     allowed_hosts: tuple[str, ...] | None = None
     """Names that a request may call this host by (its `Host` header); null = `localhost`, `127.0.0.1` and `[::1]` where
     `host` is loopback, which keeps web pages of strangers from asking through a name that they point here, and any name

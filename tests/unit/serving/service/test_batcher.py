@@ -143,6 +143,34 @@ def test_a_request_that_breaks_a_batch_breaks_alone(batcher, held):
     assert same(last, held.scorer.score("b", ["d02"]))
 
 
+def test_a_deadline_of_one_costs_the_others_of_its_batch_nothing(service_index, monkeypatch):
+    held, sizes = Held(FeatureScorer.open(service_index)), []
+    score_batch = held.score_batch
+
+    def slow(requests, *, deadline_s):
+        time.sleep(deadline_s)  # the batch takes all the time that its nearest deadline leaves
+        return score_batch(requests, deadline_s=0.0)
+
+    monkeypatch.setattr(held, "score_batch", slow)
+    batcher = Batcher(lambda: held, queue_size=6, max_batch=4, seen=sizes.append)
+
+    async def ask():
+        soon = {"deadline": time.monotonic() + 0.2}
+        asked = [("a", ["d01"], {"deadline": in_time()}), ("b", ["d02"], soon), ("c", ["d03"], {"deadline": in_time()})]
+        tasks = await wait_behind_one(batcher, held, asked)
+        held.gate.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    _, first, late, last = asyncio.run(ask())
+    batcher.close()
+    assert isinstance(late, ProblemError)
+    assert late.code == "deadline"
+    assert same(first, held.scorer.score("a", ["d01"]))
+    assert same(last, held.scorer.score("c", ["d03"]))
+    assert not last.late
+    assert (sizes, held.calls) == ([1, 3], [1, 3, 1, 1])
+
+
 def test_a_first_request_may_wait_for_others(held):
     held.gate.set()
     batcher = Batcher(lambda: held, queue_size=9, max_batch=3, wait_s=5.0)

@@ -1,14 +1,19 @@
 """What the service refuses, in which shape, and what it says to whom."""
 
+import asyncio
 import json
 import logging
 import os
 import time
 
 import pytest
+from pydantic import BaseModel
+from starlette.requests import Request
 
 from mmsearch.errors import ConfigError
+from serving.service.bodies import read_body
 from serving.service.keys import ApiKeys
+from serving.service.problems import ProblemError
 
 JSON = {"Content-Type": "application/json"}
 OK = {"query": "red ball", "doc_ids": ["d01"]}
@@ -65,6 +70,32 @@ def test_a_body_without_a_length_is_cut_off_at_the_bound(client):
 def test_what_was_sent_is_not_said_again(client):
     answer = client().post("/v1/score", json={"query": "my secret", "doc_ids": [], "model": ["secret"]})
     assert "secret" not in answer.text
+    answer = client().post("/v1/score", json=OK | {"secret": 1})
+    assert "secret" not in answer.text
+    assert told(answer, 422, "invalid-request")["errors"][0]["where"] == "body"
+
+
+def test_a_page_of_another_origin_cannot_ask(client):
+    service = client()
+    for address in ("/v1/features", "/v1/search?q=a", "/metrics"):
+        for site in ("cross-site", "same-site"):
+            told(service.get(address, headers={"Sec-Fetch-Site": site}), 403, "cross-site")
+        for site in ("same-origin", "none"):
+            assert service.get(address, headers={"Sec-Fetch-Site": site}).is_success
+    assert service.get("/", headers={"Sec-Fetch-Site": "cross-site"}).is_success  # a link to the page
+
+
+def test_a_body_that_does_not_come_ends_its_connection():
+    class Asked(BaseModel):
+        query: str
+
+    async def receive():
+        await asyncio.sleep(10)
+
+    request = Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, receive)
+    with pytest.raises(ProblemError) as refused:
+        asyncio.run(read_body(request, Asked, max_bytes=10, timeout_s=0.01))
+    assert (refused.value.status, refused.value.headers["Connection"]) == (408, "close")
 
 
 @pytest.mark.parametrize(
@@ -148,6 +179,18 @@ def test_a_file_without_keys_is_refused(tmp_path, text):
         ApiKeys(tmp_path / "keys")
     with pytest.raises(ConfigError, match="cannot be read"):
         ApiKeys(tmp_path / "nothing")
+
+
+def test_a_key_may_hold_a_number_sign_and_nothing_beyond_ascii(tmp_path):
+    path = tmp_path / "keys"
+    path.write_text("#old 0123456789abcdef\na 0123456789abcdef#tail # the first\n")
+    keys = ApiKeys(path)
+    assert keys.name_of("0123456789abcdef#tail") == "a"
+    assert keys.name_of("0123456789abcdef") is None
+    for key in ("0123456789abcdéf", "0123456789abcdef\x7f"):
+        path.write_text(f"a 0123456789abcdef\nb {key}\n", encoding="utf-8")
+        with pytest.raises(ConfigError, match=r"keys:2: .*printable ASCII"):
+            ApiKeys(path)
 
 
 def test_a_request_id_is_kept_where_it_is_harmless(client):
