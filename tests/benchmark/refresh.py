@@ -35,6 +35,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
 
 import torch
 
+from mmsearch.allocator import keep_freed_memory
 from mmsearch.data.manifest import SHARDS, Manifest, Shard
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.shards import ShardWriter
@@ -104,6 +105,7 @@ def timed(call: Callable[[], object]) -> Times:
 def measure(folder: Path, videos: int, side: int, rounds: int) -> dict[str, Times]:
     """Give the median seconds of each."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as embedding does: for the towers alone as well
     corpus = PreparedCorpus.open(make_corpus(folder, videos, side))
     encoder = make_encoder(folder / "run", corpus, side)
     given = corpus.read(range(videos))
