@@ -117,13 +117,21 @@ def ordinary_priority():
 
 @pytest.fixture(autouse=True)
 def own_logging():
-    """What a command that ran in this process set up for the logs does not outlive the test."""
-    loggers = [logging.getLogger(name) for name in ("mmsearch", "training", "serving")]
-    before = [(list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
+    """What a command, or a fixture of a module, set up for the logs in this process does not reach a test.
+
+    pytest gives its handler to the root and to loggers that do not propagate; a test that lets such a one propagate
+    would see every record twice.
+    """
+    _forget_logging()
     yield
-    for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
+    _forget_logging()
+
+
+def _forget_logging():
+    for name in ("mmsearch", "training", "serving"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+        logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

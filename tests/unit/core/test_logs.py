@@ -2,6 +2,7 @@
 
 import errno
 import io
+import logging
 
 import pytest
 from rich.console import Console
@@ -43,3 +44,14 @@ def test_debug_shows_the_traceback():
 
     with pytest.raises(PermissionError):
         logs.exit_on_error(door, debug=True)
+
+
+@pytest.fixture(scope="module")
+def set_up_for_a_module():
+    logs.set_up()
+
+
+def test_what_a_module_set_up_for_the_logs_does_not_reach_its_tests(set_up_for_a_module, caplog):
+    logging.getLogger("serving.service").warning("once")
+    assert [record.getMessage() for record in caplog.records] == ["once"]
+    assert not logging.getLogger("mmsearch").handlers

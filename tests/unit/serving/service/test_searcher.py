@@ -1,6 +1,5 @@
 """Search by faiss indexes, which are of one generation: what is done where one is wanting."""
 
-import logging
 import time
 
 from mmsearch.index.recall.build import build_ann
@@ -22,7 +21,6 @@ def until(condition):
 def test_a_generation_without_a_faiss_index_is_searched_exactly_until_one_is_built(
     client, tmp_path, publish_anew, caplog
 ):
-    logging.getLogger("serving").propagate = True
     index = tmp_path / "index"
     publish_anew(index, 1)
     build_ann(index, HNSW)

@@ -153,7 +153,6 @@ def test_features_tell_every_name_with_its_definition(client, service_index):
 
 def test_a_log_line_tells_everything_but_the_query(client, caplog):
     service = client()
-    logging.getLogger("serving").propagate = True
     with caplog.at_level(logging.INFO, "serving"):
         asked = {"query": "my secret disease", "doc_ids": ["d01", "nobody"]}
         service.post("/v1/score", json=asked, headers={"X-Request-ID": "abc-1"})

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import os
 import time
 
@@ -204,7 +203,6 @@ def test_a_request_id_is_kept_where_it_is_harmless(client):
 
 def test_a_mistake_inside_tells_nothing_but_its_request(client, monkeypatch, caplog):
     service = client()
-    logging.getLogger("serving").propagate = True
     monkeypatch.setattr(type(service.models.named(None)), "scorer", property(lambda self: 1 / 0))
     answer = service.get("/v1/features")
     told(answer, 500, "internal")
