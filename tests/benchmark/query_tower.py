@@ -4,8 +4,10 @@
 
 All have the same random weights (a BERT of 3 layers, 768 wide, 21,128 ids), read queries of 16 tokens, one at a time,
 on one thread, from text to normalised vectors. Ours gives four spaces of 256 components, theirs one. Every round asks
-all of them, in turn, for a query that none has seen. Times in ms of the clock (p50, p99) and of all threads of the
-process (p50). The cosine is the lowest of a model's vectors with those of our model in float32.
+each of them, in turn, for ten queries in a row that none has seen, as a process does that serves one model: p50 and p99
+are of the last eight, in ms of the clock and of all threads of the process. The first of a row finds the caches full of
+the weights of others; its p50 stands beside them. The cosine is the lowest of a model's vectors with those of our model
+in float32.
 
 sentence-transformers is left out where it is absent, and that is said:
 `pip install "sentence-transformers[onnx,openvino]"`, best in an environment of its own, with the checkout in
@@ -40,11 +42,15 @@ from mmsearch.text import Tokenizer
 from mmsearch.torchvision_guard import guard_torchvision
 
 NUM_WORDS, LENGTH, DIM, WARM_UP = 21_128, 16, 256, 10
+#: Queries in a row, and how many of them bring a model's weights back into the caches.
+ROW, SETTLING = 10, 2
 TARGET_MS = 2.5
 SPACE = "content"
 
 #: A query to its vector, [D].
 Encode = Callable[[str], Float32]
+#: Milliseconds of the clock and of the process's threads.
+Time = tuple[float, float]
 
 
 def write_bert(folder: Path, width: int, depth: int) -> None:
@@ -166,62 +172,73 @@ def opened(bert: Path, head: torch.Tensor, folder: Path) -> dict[str, Encode]:
 
 
 def measure(encoders: dict[str, Encode], rounds: int) -> dict[str, dict[str, float]]:
-    """Give the times of all of them, taken in turns, and how near they come to float32."""
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in encoders}
+    """Give the times of all of them, in rows taken in turns, and how near they come to float32."""
+    first: dict[str, list[Time]] = {name: [] for name in encoders}
+    others: dict[str, list[Time]] = {name: [] for name in encoders}
     lowest = dict.fromkeys(encoders, 1.0)
-    for turn, query in enumerate(queries(rounds + WARM_UP)):
-        vectors = {}
+    asked = queries(rounds * ROW + WARM_UP)
+    for encode in encoders.values():
+        for query in asked[:WARM_UP]:
+            encode(query)
+    for start in range(WARM_UP, len(asked), ROW):
+        row = asked[start : start + ROW]
+        truth = encoders["mmsearch float32"](row[-1])
         for name, encode in encoders.items():
-            clock, cpu = time.perf_counter(), time.process_time()
-            vectors[name] = encode(query)
-            spent = time.perf_counter() - clock, time.process_time() - cpu
-            if turn >= WARM_UP:
-                times[name].append((spent[0] * 1e3, spent[1] * 1e3))
-        for name, vector in vectors.items():
-            lowest[name] = min(lowest[name], float(vector @ vectors["mmsearch float32"]))
+            times = [timed(encode, query) for query in row]
+            first[name].append(times[0])
+            others[name] += times[SETTLING:]
+            lowest[name] = min(lowest[name], float(encode(row[-1]) @ truth))
     return {
-        name: {
-            "p50": float(np.percentile([wall for wall, _ in taken], 50)),
-            "p99": float(np.percentile([wall for wall, _ in taken], 99)),
-            "cpu": float(np.median([cpu for _, cpu in taken])),
-            "cosine": lowest[name],
-        }
-        for name, taken in times.items()
+        name: told(taken) | {"p50_first": told(first[name])["p50"], "cosine": lowest[name]}
+        for name, taken in others.items()
     }
+
+
+def timed(encode: Encode, query: str) -> Time:
+    """Encode a query; give the ms of the clock and of the process's threads."""
+    clock, cpu = time.perf_counter(), time.process_time()
+    encode(query)
+    return (time.perf_counter() - clock) * 1e3, (time.process_time() - cpu) * 1e3
+
+
+def told(times: list[Time]) -> dict[str, float]:
+    """Give the percentiles of times."""
+    wall, cpu = zip(*times, strict=True)
+    p50, p99 = np.percentile(wall, [50, 99])
+    return {"p50": float(p50), "p99": float(p99), "cpu": float(np.median(cpu))}
 
 
 def cached(folder: Path, rounds: int) -> dict[str, float]:
-    """Give the time of a query whose vectors are remembered."""
+    """Give the times of a query whose vectors are remembered."""
     encoder = OnnxQueryEncoder.open(folder)
     (query,) = queries(1)
     encoder.encode([query])
-    times = []
-    for _ in range(rounds):
-        clock, cpu = time.perf_counter(), time.process_time()
-        encoder.encode([query])
-        times.append((time.perf_counter() - clock, time.process_time() - cpu))
-    wall, spent = zip(*times, strict=True)
-    return {
-        "p50": float(np.median(wall)) * 1e3,
-        "p99": float(np.percentile(wall, 99)) * 1e3,
-        "cpu": float(np.median(spent)) * 1e3,
-    }
+    return told([timed(lambda asked: encoder.encode([asked])[SPACE][0], query) for _ in range(rounds)])
 
 
 def show(figures: dict[str, dict[str, float]]) -> None:
     """Print the table, and the line for programs."""
     table = Table(title=f"one query of {LENGTH} tokens, one thread")
-    for column in ("", "p50 ms", "p99 ms", "CPU p50 ms", "lowest cosine"):
+    columns = {
+        "p50": "p50 ms",
+        "p99": "p99 ms",
+        "cpu": "CPU p50 ms",
+        "p50_first": "first p50 ms",
+        "cosine": "lowest cosine",
+    }
+    for column in ("", *columns.values()):
         table.add_column(column, justify="right" if column else "left")
     for name, row in figures.items():
-        told = f"{row['cosine']:.5f}" if "cosine" in row else ""
-        table.add_row(name, *(f"{row[key]:.3f}" for key in ("p50", "p99", "cpu")), told)
+        table.add_row(
+            name, *(f"{row[key]:{'.5f' if key == 'cosine' else '.3f'}}" if key in row else "" for key in columns)
+        )
     Console(width=100).print(table)
     mine = figures["mmsearch int8"]
     theirs = [row for name, row in figures.items() if name.startswith("sentence")]
     line: dict[str, Any] = {"name": "query_tower_int8", "value": round(mine["p50"], 3), "unit": "ms"}
-    line |= {"p99": round(mine["p99"], 3), "cpu": round(mine["cpu"], 3), "target": TARGET_MS}
-    line |= {f"best_peer_{key}": round(min(row[key] for row in theirs), 3) for key in ("p50", "p99", "cpu") if theirs}
+    line |= {key: round(mine[key], 3) for key in ("p99", "cpu", "p50_first")} | {"target": TARGET_MS}
+    keys = ("p50", "p99", "cpu", "p50_first") if theirs else ()
+    line |= {f"best_peer_{key}": round(min(row[key] for row in theirs), 3) for key in keys}
     first = all(mine["p50"] <= row["p50"] for row in theirs)
     print(json.dumps(line | {"met": mine["p50"] < TARGET_MS and first}))
 
@@ -229,7 +246,7 @@ def show(figures: dict[str, dict[str, float]]) -> None:
 def main() -> None:
     """Make the models, measure, show."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--depth", type=int, default=3)
     given = parser.parse_args()
