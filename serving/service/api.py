@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from mmsearch.scoring import FeatureScorer, RankFeatures
+from serving.service.arrow import arrow_answer, wants_arrow
 from serving.service.bodies import json_answer, read_body, rows_of, scored_docs
 from serving.service.catalogue import catalogue
 from serving.service.grades import Grades
@@ -42,15 +43,17 @@ class Api:
         self.types = request_types(settings)
 
     async def score(self, request: Request) -> Response:
-        """Give the features of the candidates of a query, in the order asked."""
+        """Give the features of the candidates of a query, in the order asked: JSON, or Arrow if `Accept` names it."""
         asked = await self._read(request, self.types.score)
         model = self._named(request, asked.model, asked.query)
         deadline = self._deadline(request, asked.deadline_ms)
         alone = asked.deadline_ms is not None
         features = await model.batcher.score(asked.query, asked.doc_ids, deadline=deadline, alone=alone)
         self._count(request, model, features)
-        told = _head(request, model, features) | {"names": features.names}
-        return json_answer(told | {"docs": scored_docs(features)})
+        told = _head(request, model, features)
+        if wants_arrow(request):
+            return arrow_answer(told, features)
+        return json_answer(told | {"names": features.names, "docs": scored_docs(features)})
 
     async def search(self, request: Request) -> Response:
         """Find the videos nearest to a query in one space; they come with their features, nearest first."""

@@ -15,6 +15,7 @@ from starlette.responses import Response
 import mmsearch
 from serving.service import schemas
 from serving.service.api import Api
+from serving.service.arrow import ARROW
 from serving.service.gate import Gate, answer_of
 from serving.service.grades import Grades
 from serving.service.keys import ApiKeys
@@ -79,13 +80,14 @@ def _add_api(app: FastAPI, api: Api, *, needs_key: bool) -> None:
         )  # fmt: skip
 
     types, json = api.types, _json_of
-    add("POST", "/v1/score", api.score, json(schemas.ScoreAnswer), (*_BODY, *_BUSY), types.score)
+    scored = json(schemas.ScoreAnswer) | {"content": _binary(ARROW)}
+    add("POST", "/v1/score", api.score, scored, (*_BODY, *_BUSY), types.score)
     add("POST", "/v1/search", api.search, json(schemas.SearchAnswer), (*_BODY, *_BUSY), types.search)
     by_address = ("invalid-request", *_BUSY)
     add("GET", "/v1/search", api.search_by_address, json(schemas.SearchAnswer), by_address, types.search)
     add("POST", "/v1/explain", api.explain, json(schemas.ExplainAnswer), (*_BODY, *_BUSY), types.explain)
     add("GET", "/v1/features", api.features, json(schemas.FeaturesAnswer), ())
-    cover = {"description": "The cover.", "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+    cover = {"description": "The cover.", "content": _binary("image/jpeg")}
     add("GET", "/v1/videos/{doc_id:path}/cover", api.cover, cover, by_address)
 
 
@@ -117,6 +119,10 @@ def _parameters_of(asked: type[BaseModel]) -> dict[str, Any]:
 
 def _json_of(model: type[BaseModel]) -> dict[str, Any]:
     return {"description": (model.__doc__ or "").strip(), "model": model}
+
+
+def _binary(media_type: str) -> dict[str, Any]:
+    return {media_type: {"schema": {"type": "string", "format": "binary"}}}
 
 
 def _add_page(app: FastAPI) -> None:

@@ -6,13 +6,13 @@
 An index of four spaces of 256 half floats is published, with a query tower of 3 layers, 768 wide, bytes for weights,
 and random. The library scores requests (a query of 16 tokens, 1,000 random candidates) in one thread of a process of
 its own; the service gets the same requests over connections that are kept, by wrk where it is installed, or else from
-another Python process. Both in turns, medians over the rounds; once with queries that are always new, and once with
-queries that are remembered, where the share of HTTP is as large as it can be. The time of processors is counted for
-each request, too: it is firmer on a busy machine. Then the service is asked at half of its own throughput, at random
-moments, and each answer is timed from when it was due. Memory is PSS: what one more worker takes. Last, two
-generations are swapped again and again under load; every answer that is no 200 counts, and so does one whose scores
-are not those of the generation that it names. Run it on two free cores or more. The last line is one JSON object.
-Needs `onnx` and the extra `serve`.
+another Python process, and answers them in JSON or in Arrow. All in turns, medians over the rounds; once with queries
+that are always new, and once with queries that are remembered, where the share of HTTP is as large as it can be. The
+time of processors is counted for each request, too: it is firmer on a busy machine. Then the service is asked at half
+of its own throughput, at random moments, and each answer is timed from when it was due. Memory is PSS: what one more
+worker takes. Last, two generations are swapped again and again under load; every answer that is no 200 counts, and so
+does one whose scores are not those of the generation that it names. Run it on two free cores or more. The last line is
+one JSON object. Needs `onnx` and the extra `serve`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from parts.answers import Answers, Figures
 from parts.http_load import Load, in_own_process, request_bytes
 from parts.student import write_student
 from parts.swapper import Swapper
@@ -49,13 +50,15 @@ from mmsearch.index import GenerationWriter
 from mmsearch.protocols import Embedded
 from mmsearch.scoring import FeatureScorer
 from mmsearch.types import Space
+from serving.service.arrow import ARROW
 
 DIM, BATCH = 256, 8192
 SPACES = [Space(name, DIM, "benchmark") for name in ("cover", "frames", "perception", "content")]
 Asked = tuple[str, list[str]]
-Figures = dict[str, float]
 NUM_QUERIES = 64
 WORDS = ("red", "panda", "climbs", "a", "tree")
+#: The answers that a client may ask for.
+ACCEPT = {"json": "application/json", "arrow": ARROW}
 TARGET_SHARE, TARGET_P99_MS, TARGET_WORKER_MB = 0.95, 25.0, 150.0
 
 
@@ -194,33 +197,32 @@ def swap_under_load(
     return load, swapper
 
 
-def bodies(port: int, asked: list[Asked]) -> list[bytes]:
+def bodies(port: int, asked: list[Asked], accept: str = "application/json") -> list[bytes]:
     """Give the requests as they go over the wire."""
     told = [json.dumps({"query": query, "doc_ids": doc_ids}).encode() for query, doc_ids in asked]
-    return [request_bytes(port, "/v1/score", body) for body in told]
+    return [request_bytes(port, "/v1/score", body, accept) for body in told]
 
 
 def throughput(index: Path, asked: list[Asked], options: argparse.Namespace, folder: Path, cache_size: int) -> Figures:
-    """Compare the service with the library, and time it at half load."""
-    shares, alone, served, failed = [], [], [], 0
+    """Compare the service with the library, by JSON and by Arrow, and time both at half load."""
+    alone: list[tuple[float, float]] = []
+    figures: Figures = {}
     with service(index, options.workers, cache_size) as (port, pid):
-        requests = bodies(port, asked)
-        as_fast_as_it_goes(port, requests, 2, folder)
+        answers = {name: Answers(bodies(port, asked, accept)) for name, accept in ACCEPT.items()}
+        for kind in answers.values():
+            as_fast_as_it_goes(port, kind.requests, 2, folder)
         for _ in range(options.rounds):
             alone.append(library(index, asked, options.seconds, cache_size))
-            before = cpu_s(pid)
-            per_second, lost = as_fast_as_it_goes(port, requests, options.seconds, folder)
-            served.append((per_second, (cpu_s(pid) - before) / (per_second * options.seconds) * 1e3))
-            shares.append(per_second / alone[-1][0])
-            failed += lost
-        rate = statistics.median(row[0] for row in served)
-        half = in_own_process(port, requests, 2 * options.seconds, rate=rate / 2)
-    figures: Figures = {"share": round(statistics.median(shares), 3), "service_per_s": round(rate, 1)}
+            for kind in answers.values():
+                before = cpu_s(pid)
+                per_second, lost = as_fast_as_it_goes(port, kind.requests, options.seconds, folder)
+                kind.add(per_second, (cpu_s(pid) - before) / (per_second * options.seconds) * 1e3, alone[-1][0], lost)
+        for name, kind in answers.items():
+            rate = statistics.median(kind.per_second) / 2
+            half = in_own_process(port, kind.requests, 2 * options.seconds, rate=rate)
+            figures |= {f"{name}_{key}": value for key, value in kind.figures(half).items()}
     figures |= {"library_per_s": round(statistics.median(row[0] for row in alone), 1)}
-    figures |= {"service_cpu_ms": round(statistics.median(row[1] for row in served), 2)}
-    figures |= {"library_cpu_ms": round(statistics.median(row[1] for row in alone), 2)}
-    figures |= {f"half_load_p{q}_ms": round(half.quantile_ms(q / 100), 2) for q in (50, 99)}
-    return figures | {"failed": failed + half.failed}
+    return figures | {"library_cpu_ms": round(statistics.median(row[1] for row in alone), 2)}
 
 
 def cpu_s(pid: int) -> float:
@@ -240,7 +242,7 @@ def measure(folder: Path, options: argparse.Namespace) -> Figures:
         for kind, cache_size in (("new", 0), ("remembered", 4096)):
             found = throughput(index, asked, options, folder, cache_size)
             figures |= {f"{kind}_{name}": value for name, value in found.items()}
-        rate = float(figures["remembered_service_per_s"]) / 2
+        rate = float(figures["remembered_json_per_s"]) / 2
         memory = memory_of_workers(index, asked)
         figures |= {"two_workers_mb": round(memory[0], 1), "one_more_worker_mb": round(memory[1] - memory[0], 1)}
     if not options.swap_minutes:
@@ -254,7 +256,7 @@ def measure(folder: Path, options: argparse.Namespace) -> Figures:
 def show(figures: Figures) -> None:
     """Print the figures beside what they should be."""
     goals = {"one_more_worker_mb": f"< {TARGET_WORKER_MB:g}", "swap_failed": "0", "swap_wrong": "0"}
-    for kind in ("new", "remembered"):
+    for kind in (f"{queries}_{answer}" for queries in ("new", "remembered") for answer in ACCEPT):
         goals |= {f"{kind}_share": f">= {TARGET_SHARE}", f"{kind}_half_load_p99_ms": f"< {TARGET_P99_MS:g}"}
         goals |= {f"{kind}_failed": "0"}
     table = Table("figure", "value", "goal", box=None)
