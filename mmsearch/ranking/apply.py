@@ -65,6 +65,8 @@ def _read_columns(ranker: FinalRanker, found: dict[str, dict[str, None]], path: 
     absent = len(pairs) - len(columns.row_of)
     if absent:
         _log.warning("%d of %d candidates stand in no row of %s", absent, len(pairs), path)
+    if columns.num_repeated:
+        _log.warning("%d rows of %s repeat the pair of an earlier one, which counts", columns.num_repeated, path)
     return columns
 
 

@@ -111,16 +111,19 @@ def test_columns_are_needed_where_the_ranker_learned_from_them(world, with_colum
     run("rank", "apply", "--ranker", ranker, *common, "--columns", world / "bm25.jsonl")  # warns, and goes on
 
 
-def test_candidates_without_a_row_of_columns_are_counted(world, with_columns, rows_file, tmp_path):
+def test_candidates_without_a_row_of_columns_and_repeated_rows_are_counted(world, with_columns, rows_file, tmp_path):
     rows = [json.loads(line) for line in (world / "bm25.jsonl").read_text().splitlines()]
     judged = {(one["query"], one["doc_id"]) for one in map(json.loads, (world / "test.jsonl").read_text().splitlines())}
-    own = rows_file(tmp_path / "few.jsonl", [one for one in rows if (one["query"], one["doc_id"]) in judged][:-3])
+    asked = [one for one in rows if (one["query"], one["doc_id"]) in judged]
+    own = rows_file(tmp_path / "few.jsonl", [*asked[:-3], *asked[:2]])
     for columns, told in ((world / "bm25.jsonl", False), (own, True)):
         common = ("--index", world / "index", "--run", world / "test.jsonl", "--out", tmp_path / "a.run")
         given = ("rank", "apply", "--ranker", with_columns, *common, "--columns", columns)
         done = CliRunner().invoke(app, list(map(str, given)))
         assert done.exit_code == 0, done.output
-        assert (f"3 of {len(judged)} candidates stand in no row of" in " ".join(done.stderr.split())) == told
+        said = " ".join(done.stderr.split())
+        assert (f"3 of {len(judged)} candidates stand in no row of" in said) == told
+        assert ("2 rows of" in said and "repeat the pair of an earlier one" in said) == told
 
 
 def test_another_model_is_refused_and_nothing_is_written(world, other_index, ranker, tmp_path):
