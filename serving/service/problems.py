@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 #: The status of every code that a problem has.
 STATUS = {
     "invalid-json": 400,
+    "malformed": 400,
     "unauthorised": 401,
     "cross-site": 403,
     "not-found": 404,
@@ -22,6 +23,7 @@ STATUS = {
     "invalid-request": 422,
     "overloaded": 429,
     "deadline": 429,
+    "head-too-large": 431,
     "internal": 500,
     "not-ready": 503,
 }

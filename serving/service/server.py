@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import signal
@@ -9,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Literal
 
 import uvicorn
 
@@ -18,6 +20,8 @@ from serving.service.metrics import Metrics
 from serving.service.models import Models
 from serving.service.settings import ServeSettings
 
+#: Bytes of a request's head.
+MAX_HEAD_BYTES = 1 << 16
 _TICKS_A_SECOND = 10
 _log = logging.getLogger(__name__)
 
@@ -120,6 +124,15 @@ def address_of(taken: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def protocol_of(settings: ServeSettings) -> type[asyncio.Protocol] | Literal["h11"]:
+    """Give what reads HTTP: httptools within bounds where it is installed, else h11, which uvicorn bounds itself."""
+    try:
+        from serving.service.http_protocol import bounded
+    except ImportError:
+        return "h11"
+    return bounded(settings, MAX_HEAD_BYTES)
+
+
 def serve(
     settings: ServeSettings,
     taken: socket.socket,
@@ -142,7 +155,8 @@ def serve(
             log_level="warning",
             access_log=False,
             server_header=False,
-            http="h11",  # uvicorn bounds the size of heads with it; with httptools it does not
+            http=protocol_of(settings),
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             lifespan="off",
             ws="none",
             timeout_keep_alive=int(settings.keep_alive_s),
