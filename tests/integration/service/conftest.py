@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from serving.service.server import MAX_HEAD_BYTES, protocol_of
+from serving.service.settings import ServeSettings
 
 CHECKOUT = Path(__file__).parents[3]
 TINY = CHECKOUT / "tests" / "unit" / "serving" / "service" / "conftest.py"
@@ -114,3 +122,118 @@ def start(tmp_path, index):
         with suppress(ProcessLookupError):
             os.killpg(service.process.pid, signal.SIGKILL)  # its workers are in its session
         service.process.wait()
+
+
+HTTP_SETTINGS = ServeSettings(models={"tiny": {"index": "nowhere"}}, body_timeout_s=0.4, keep_alive_s=0.8, port=0)
+
+
+class Wire:
+    """A client that says bytes, and nothing of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def answers(self, *parts, pause=0.03):
+        """Say parts, one after the other, and give all answers (status, head, body) until the end of the connection."""
+        with closing(socket.create_connection(("127.0.0.1", self.port), timeout=5)) as client:
+            said = b""
+            try:
+                for number, part in enumerate(parts):
+                    if number:
+                        time.sleep(pause)
+                    client.sendall(part)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it was refused before it ended
+            try:
+                while part := client.recv(1 << 16):
+                    said += part
+            except ConnectionResetError:
+                pass  # closed while more was on its way; what it said came before
+        found = []
+        while said:
+            head, _, rest = said.partition(b"\r\n\r\n")
+            lines = head.decode().lower().split("\r\n")
+            headers = dict(line.split(": ", 1) for line in lines[1:])
+            status = int(lines[0].split()[1])
+            length = int(headers.get("content-length", len(rest) if status >= 200 else 0))
+            found.append((status, headers, rest[:length]))
+            said = rest[length:]
+        return found
+
+    def statuses(self, *parts, **options):
+        return [status for status, _, _ in self.answers(*parts, **options)]
+
+    def asked(self, *parts):
+        """Give method, path and body of each request as the application saw it."""
+        told = self.answers(*parts)
+        assert {status for status, _, _ in told} == {200}
+        return [tuple(json.loads(body)[:3]) for _, _, body in told]
+
+    def problem(self, *parts):
+        """Give status and code of the one answer, which is a problem and the last."""
+        ((status, headers, body),) = self.answers(*parts)
+        told = json.loads(body)
+        assert (headers["content-type"], headers["connection"]) == ("application/problem+json", "close")
+        assert (told["status"], told["request_id"]) == (status, headers["x-request-id"])
+        return status, told["code"]
+
+
+async def echo(scope, receive, send):
+    """Answer with what was asked; `/deaf` is answered without its body, `/slow` after a while."""
+    body, more = b"", scope["path"] != "/deaf"
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body, more = body + message["body"], message["more_body"]
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.2)
+    names = [name.decode() for name, _ in scope["headers"]]
+    told = json.dumps([scope["method"], scope["path"], body.decode("latin-1"), names]).encode()
+    headers = [(b"content-length", b"%d" % len(told)), (b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": told})
+
+
+@contextmanager
+def serving(http):
+    """Serve `echo` in a thread; give a client."""
+    options = {"log_config": None, "lifespan": "off", "ws": "none", "access_log": False, "timeout_keep_alive": 1}
+    server = uvicorn.Server(uvicorn.Config(echo, http=http, h11_max_incomplete_event_size=MAX_HEAD_BYTES, **options))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
+        thread.start()
+        try:
+            yield Wire(taken.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join(20)
+    assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def wire():
+    """A server with httptools within bounds."""
+    protocol = protocol_of(HTTP_SETTINGS)
+    assert issubclass(protocol, HttpToolsProtocol)
+    with serving(protocol) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def wire_of_h11():
+    """A server as it is where httptools is absent."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "httptools", None)
+        for name in ("serving.service.http_protocol", "uvicorn.protocols.http.httptools_impl"):
+            patch.delitem(sys.modules, name, raising=False)
+        protocol = protocol_of(HTTP_SETTINGS)
+    assert protocol == "h11"
+    with serving(protocol) as client:
+        yield client
+
+
+@pytest.fixture(params=["wire", "wire_of_h11"])
+def either(request):
+    """Both."""
+    return request.getfixturevalue(request.param)
