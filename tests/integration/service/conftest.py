@@ -198,7 +198,7 @@ async def echo(scope, receive, send):
 @contextmanager
 def serving(http):
     """Serve `echo` in a thread; give a client."""
-    options = {"log_config": None, "lifespan": "off", "ws": "none", "access_log": False, "timeout_keep_alive": 1}
+    options = {"log_config": None, "lifespan": "off", "ws": "none", "access_log": False, "timeout_keep_alive": 30}
     server = uvicorn.Server(uvicorn.Config(echo, http=http, h11_max_incomplete_event_size=MAX_HEAD_BYTES, **options))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
