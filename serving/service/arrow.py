@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 from starlette.requests import Request
@@ -12,15 +13,17 @@ from mmsearch.scoring import RankFeatures
 
 #: Registered for streams of Arrow's IPC format.
 ARROW = "application/vnd.apache.arrow.stream"
+JSON = "application/json"
+_WEIGHT = re.compile(r"q=([01](?:\.[0-9]{0,3})?)")
 
 
 def wants_arrow(request: Request) -> bool:
-    """Tell whether `Accept` names Arrow; `*/*` does not, and neither does a weight of 0."""
+    """Tell whether `Accept` names Arrow, with a weight that is not 0 and not below that of JSON; `*/*` does not."""
+    weights = {JSON: 0.0, ARROW: 0.0}
     for given in ",".join(request.headers.getlist("accept")).split(","):
         media_type, *parameters = (part.strip().lower() for part in given.split(";"))
-        if media_type == ARROW:
-            return not any(_is_zero(parameter) for parameter in parameters)
-    return False
+        weights[media_type] = _weight(parameters)
+    return weights[ARROW] > 0 and weights[ARROW] >= weights[JSON]
 
 
 def arrow_answer(told: Mapping[str, object], features: RankFeatures) -> Response:
@@ -38,9 +41,13 @@ def arrow_answer(told: Mapping[str, object], features: RankFeatures) -> Response
     return Response(sink.getvalue().to_pybytes(), media_type=ARROW)
 
 
-def _is_zero(parameter: str) -> bool:
-    name, _, value = parameter.partition("=")
-    return name.strip() == "q" and value.strip().strip("0.") == ""
+def _weight(parameters: Sequence[str]) -> float:
+    """Give the weight of a media type (RFC 9110, 12.4.2): 1 where there is none, or none that can be read."""
+    for parameter in parameters:
+        found = _WEIGHT.fullmatch(parameter)
+        if found:
+            return float(found.group(1))
+    return 1.0
 
 
 def _text(value: object) -> str:

@@ -36,6 +36,8 @@ def test_columns_are_the_features_of_the_library_bit_by_bit(client, service_inde
     ("accept", "is_arrow"),
     [
         (f"application/json;q=0.5, {ARROW.upper()} ; q=0.8", True),
+        (f"application/json, {ARROW};q=0.1", False),
+        (f"application/json;q=0, {ARROW};q=x", True),
         (f"{ARROW};q=0, */*", False),
         (f"{ARROW};q=0.00", False),
         ("*/*", False),
