@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +25,8 @@ class Counts:
     """How many videos of a corpus a generation lacks, has otherwise, has as they are; and what it has too many.
 
     `changed_by` counts a changed video under every modality that differs, one that came or went among them; where no
-    content hashes are stored, every video counts as changed, and nobody knows by what. `brought_back` counts those of
+    content hashes are stored, every video counts as changed, and nobody knows by what. `rejected` counts those of the
+    deleted ones that preparation rejects now; the others are gone from the table. `brought_back` counts those of
     the new ones that the served overlay holds as deleted: a stream said so since the base was published. Deletes that
     were merged into a base are not known any more.
     """
@@ -33,8 +35,14 @@ class Counts:
     changed: int = 0
     unchanged: int = 0
     deleted: int = 0
+    rejected: int = 0
     brought_back: int = 0
     changed_by: dict[Modality, int] = field(default_factory=lambda: dict.fromkeys(Modality, 0))
+
+    @property
+    def gone(self) -> int:
+        """Deleted videos that preparation did not reject: the table has them no more."""
+        return self.deleted - self.rejected
 
 
 class Comparison:
@@ -77,10 +85,21 @@ class Comparison:
             counts.changed_by[modality] += int((changed & ~same[:, at]).sum())
         return rows, same
 
-    def close(self) -> Counts:
-        """Give the counts, after the last block."""
-        if self._served is not None:
-            self.counts.deleted = int((self._served.live() & ~self._seen).sum())
+    def close(self, rejected: Iterable[Sequence[str]] = ()) -> Counts:
+        """Give the counts, after the last block.
+
+        Args:
+            rejected: ids that preparation rejects, in blocks; drawn only where something is deleted.
+        """
+        if self._served is None:
+            return self.counts
+        deleted = self._served.live() & ~self._seen
+        self.counts.deleted = int(deleted.sum())
+        for doc_ids in rejected if self.counts.deleted else ():
+            rows = self._served.rows(doc_ids)
+            rows = np.unique(rows[rows >= 0])
+            self.counts.rejected += int(deleted[rows].sum())
+            deleted[rows] = False  # a video may be listed again, for another modality
         return self.counts
 
 

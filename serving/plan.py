@@ -20,10 +20,13 @@ from mmsearch.index.query_tower import TowerPrecision, read_query_tower
 from mmsearch.index.sweep import names_of
 from mmsearch.protocols import Bool, DocumentEncoder, SteppedEncoder
 from mmsearch.types import Modality
+from serving.as_served import SettledSettings, settle
 from serving.compare import Comparison, Counts, Int64, UInt64
 from serving.damage import find_damaged
+from serving.difference import missing_from, why_anew
 from serving.items import ItemCutter, PlannedItem, Videos
 from serving.quarantine import QuarantinedRow, read_quarantine
+from serving.rejections import rejected_ids
 from serving.settings import RefreshSettings
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,8 @@ class RefreshPlan:
         num_dropped: videos that are left out and that are served already, with vectors of what they were.
         same_corpus: the served generation was made of this very corpus.
         new_tower: another precision of the query tower is asked for than the served generation has.
+        lost: spaces, which are features, that are served and will not be.
+        gained: those that will be served and are not; of a first generation none.
     """
 
     served: ForwardIndex | None
@@ -60,6 +65,8 @@ class RefreshPlan:
     num_dropped: int = 0
     same_corpus: bool = False
     new_tower: bool = False
+    lost: tuple[str, ...] = ()
+    gained: tuple[str, ...] = ()
 
     @property
     def num_embedded(self) -> int:
@@ -94,7 +101,8 @@ def make_plan(
         FormatVersionError: a newer mmsearch wrote the index.
     """
     served = open_served(index_dir)
-    anew = _why_anew(served, encoder, settings)
+    settled = settle(settings, served)
+    anew = "nothing is served yet" if served is None else why_anew(served, encoder.spaces, settled)
     damaged: Bool | None = None
     if served is not None and anew is None and _is_made_of(served, corpus):
         damaged = find_damaged(index_dir, served, np.ones(served.num_rows, np.bool_))
@@ -103,7 +111,7 @@ def make_plan(
             return RefreshPlan(served, Counts(unchanged=corpus.num_videos), None, rows, (), same_corpus=True)
     if served is not None and not served.has_contents:
         anew = anew or "what is served holds no content hashes"
-    planner = _Planner(served, anew, encoder, index_dir, settings)
+    planner = _Planner(served, anew, encoder, index_dir, settled)
     plan = planner.run(corpus, damaged)
     if served is None or damaged is not None:
         return plan
@@ -126,7 +134,7 @@ def _changes_tower(served: ForwardIndex | None, settings: RefreshSettings) -> bo
     return served is not None and asked is not None and asked != precision_of(served)
 
 
-def recipe_of(encoder: DocumentEncoder, settings: RefreshSettings) -> str:
+def recipe_of(encoder: DocumentEncoder, settings: SettledSettings) -> str:
     """Give the hash of everything beside the videos that decides the bytes of their vectors.
 
     The batch size is part of it: the sums of a tower may differ in the last bit with the shape of its batch, and a
@@ -181,18 +189,6 @@ def _refuse_lost_pointer(index_dir: Path) -> None:
             ) from error
 
 
-def _why_anew(served: ForwardIndex | None, encoder: DocumentEncoder, settings: RefreshSettings) -> str | None:
-    if served is None:
-        return "nothing is served yet"
-    if settings.anew:
-        return "anew=true"
-    if served.spaces != tuple(encoder.spaces):
-        return "the model, or what of it is served, is another one"
-    if set(served.dtypes.values()) != {settings.dtype}:
-        return f"vectors are to be stored as {settings.dtype}"
-    return None
-
-
 def _is_made_of(served: ForwardIndex, corpus: PreparedCorpus) -> bool:
     """Tell whether a generation holds every video of a corpus just as it is."""
     same = served.source.get("corpus_hash") == corpus.content_hash
@@ -208,10 +204,13 @@ class _Planner:
         anew: str | None,
         encoder: DocumentEncoder,
         index_dir: Path,
-        settings: RefreshSettings,
+        settings: SettledSettings,
     ) -> None:
         self._served, self._anew, self._settings = served, anew, settings
         self._model, self._recipe = model_key(encoder), recipe_of(encoder, settings)
+        spaces = () if served is None else served.spaces
+        self._lost = missing_from(spaces, encoder.spaces)
+        self._gained = missing_from(encoder.spaces, spaces) if spaces else ()
         self._keep = tuple(towers_of(encoder, settings))
         self._columns = np.array([list(Modality).index(modality) for modality in self._keep], np.intp)
         known = [] if settings.retry_quarantined else read_quarantine(index_dir)
@@ -246,11 +245,11 @@ class _Planner:
             sources.append(source)
             start += len(doc_ids)
         items += cutter.close()
-        counts = comparison.close()
+        counts = comparison.close(rejected_ids(corpus))
         whole = np.concatenate(sources)
         return RefreshPlan(
             self._served, counts, self._anew, whole, tuple(items), tuple(left_out), num_replaced, num_dropped,
-            new_tower=_changes_tower(self._served, self._settings),
+            new_tower=_changes_tower(self._served, self._settings), lost=self._lost, gained=self._gained,
         )  # fmt: skip
 
     def _find_failed(self, doc_ids: list[str], contents: UInt64, source: Int64) -> dict[int, QuarantinedRow]:

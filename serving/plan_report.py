@@ -11,6 +11,7 @@ from rich.table import Table
 
 from mmsearch.types import Space
 from serving.plan import RefreshPlan
+from serving.work import ShardStore
 
 _ITEM_BYTES = {"float32": 4, "float16": 2, "int8": 1}
 #: Of a document, beside its vectors: content hashes, hash, row and offset of its id, and the id itself, about.
@@ -26,10 +27,12 @@ class Cost:
     Args:
         seconds: for embedding, at the rate of the refresh before; None = there was none.
         bytes: that the generation takes on the disk.
+        num_done: of the videos to embed those that a refresh which did not end has done already.
     """
 
     seconds: float | None
     bytes: int
+    num_done: int = 0
 
 
 def bytes_per_video(spaces: Sequence[Space], dtype: str) -> int:
@@ -38,14 +41,20 @@ def bytes_per_video(spaces: Sequence[Space], dtype: str) -> int:
     return _FIXED_BYTES + sum(s.row_dim * _ITEM_BYTES[dtype] + s.num_codes * scales + 1 for s in spaces)
 
 
-def cost_of(plan: RefreshPlan, spaces: Sequence[Space], dtype: str) -> Cost:
+def count_done(plan: RefreshPlan, store: ShardStore) -> int:
+    """Count the videos to embed whose vectors a refresh that did not end left in its work folder."""
+    return sum(len(item.videos) for item in plan.items if store.holds(item.key))
+
+
+def cost_of(plan: RefreshPlan, spaces: Sequence[Space], dtype: str, num_done: int = 0) -> Cost:
     """Estimate the cost of a plan. Videos of which only texts changed cost less than that, where outputs are kept."""
     if plan.is_noop:
         return Cost(0.0, 0)
     rate = plan.served.source.get("videos_per_s") if plan.served is not None else None
-    seconds = plan.num_embedded / rate if isinstance(rate, int | float) and rate > 0 else None
+    left = plan.num_embedded - num_done
+    seconds = left / rate if isinstance(rate, int | float) and rate > 0 else None
     written = plan.num_embedded + plan.num_copied
-    return Cost(0.0 if not plan.num_embedded else seconds, written * bytes_per_video(spaces, dtype))
+    return Cost(seconds if left else 0.0, written * bytes_per_video(spaces, dtype), num_done)
 
 
 def to_json(plan: RefreshPlan, cost: Cost) -> dict[str, Any]:
@@ -58,10 +67,15 @@ def to_json(plan: RefreshPlan, cost: Cost) -> dict[str, Any]:
         "changed_by": {modality.value: number for modality, number in counts.changed_by.items() if number},
         "unchanged": counts.unchanged,
         "deleted": counts.deleted,
+        "deleted_rejected": counts.rejected,
+        "deleted_gone": counts.gone,
         "brought_back": counts.brought_back,
         "left_out": len(plan.left_out),
         "anew": plan.anew,
+        "features_lost": list(plan.lost),
+        "features_new": list(plan.gained),
         "embed": plan.num_embedded,
+        "embedded_before": cost.num_done,
         "copy": plan.num_copied,
         "towers_reused": {
             m.value: int(sum(len(item.reusable[m]) for item in plan.items))
@@ -88,6 +102,9 @@ def to_table(plan: RefreshPlan, cost: Cost) -> Table:
     table.add_row(f"{counts.changed:,}", "changed" + (f" ({by})" if by else ""), "embedded anew")
     table.add_row(f"{counts.unchanged:,}", "unchanged", kept if not plan.is_noop else "nothing")
     table.add_row(f"{counts.deleted:,}", "deleted", "left out of the next generation")
+    if counts.rejected:
+        table.add_row(f"{counts.rejected:,}", "of these rejected by prepare now", "CORPUS/rejected.jsonl tells why")
+        table.add_row(f"{counts.gone:,}", "of these gone from the table", "")
     if plan.left_out:
         table.add_row(
             f"{len(plan.left_out):,}", "of these in quarantine", "left out; retry_quarantined=true tries them"
@@ -96,6 +113,8 @@ def to_table(plan: RefreshPlan, cost: Cost) -> Table:
         table.add_row("", "query tower: another precision", "exported again")
     table.add_section()
     table.add_row(f"{plan.num_embedded:,}", "to embed", _time(cost))
+    if cost.num_done:
+        table.add_row(f"{cost.num_done:,}", "of these embedded before", "by a refresh that did not end")
     table.add_row(f"{plan.num_copied:,}", "to copy", f"{_size(cost.bytes)} to write")
     return table
 

@@ -13,6 +13,8 @@ from mmsearch.index import GenerationWriter
 from mmsearch.index.query_tower import check_tower_spaces, read_query_tower
 from mmsearch.protocols import DocumentEncoder
 from mmsearch.types import Space
+from serving.as_served import settle
+from serving.departures import check_departures, tell_departures
 from serving.patience import patiently
 from serving.plan import RefreshPlan, make_plan
 from serving.refresh_lock import RefreshLock
@@ -48,8 +50,8 @@ def refresh(
             this process by `encoder`, whatever the settings' `executor` is.
 
     Raises:
-        DataError: the corpus is empty, a vector cannot be scored (the message names the document), another refresh is
-            at work, or the disk refuses.
+        DataError: the corpus is empty, more of what is served would be deleted than `max_deleted_share` allows, a
+            vector cannot be scored (the message names the document), another refresh is at work, or the disk refuses.
         IntegrityError: a checksum of the corpus does not hold, or the check before the swap fails.
         FingerprintError: the query tower is not of the encoder's model.
     """
@@ -74,7 +76,9 @@ def refresh_held(
     plan = make_plan(corpus, encoder, index_dir, settings)
     if plan.is_noop:
         return _nothing_to_do(plan, index_dir)
-    _tell_brought_back(plan)
+    check_departures(plan, corpus, settings)
+    tell_plan(plan, corpus)
+    settings = settle(settings, plan.served)
     run = Run(corpus, encoder, index_dir, settings, plan, load)
     export_tower(export_query_tower, run.tower, encoder.spaces)
     run.embed()
@@ -92,12 +96,21 @@ def _nothing_to_do(plan: RefreshPlan, index_dir: Path) -> Refreshed:
     return Refreshed(served, published=False, plan=plan)
 
 
-def _tell_brought_back(plan: RefreshPlan) -> None:
+def tell_plan(plan: RefreshPlan, corpus: PreparedCorpus) -> None:
+    """Warn of what a plan does that its reader may not expect."""
+    tell_anew(plan)
+    tell_departures(plan, corpus)
     if number := plan.counts.brought_back:
         log.warning(
             "%d videos of the table were deleted by a stream since: they come back until its follower has read again",
             number,
         )
+
+
+def tell_anew(plan: RefreshPlan) -> None:
+    """Warn that videos are embedded again although vectors of them are served, and say why."""
+    if plan.served is not None and plan.anew is not None:
+        log.warning("every video is embedded again, %d in all: %s", plan.num_embedded, plan.anew)
 
 
 def _served(plan: RefreshPlan) -> str:

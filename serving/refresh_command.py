@@ -16,13 +16,18 @@ from mmsearch.config import load_arguments
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import ConfigError, PartialResultError
 from mmsearch.models import export_query_tower, load_document_encoder
+from mmsearch.protocols import DocumentEncoder
+from serving.as_served import SettledSettings, settle
+from serving.departures import refusal
 from serving.executors import LocalSettings
-from serving.plan import make_plan, open_served, precision_of
-from serving.plan_report import cost_of, to_json, to_table
+from serving.plan import make_plan, open_served, precision_of, recipe_of
+from serving.plan_report import cost_of, count_done, to_json, to_table
 from serving.quarantine import quarantine_of, read_quarantine
+from serving.refresh import tell_plan
 from serving.run import Refreshed
 from serving.settings import RefreshSettings
 from serving.upgrade import refresh_in_rounds
+from serving.work import ShardStore, work_of
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +47,12 @@ def run(
         ConfigError: a folder is given neither as an option nor in the settings.
         PartialResultError: videos went to quarantine; everything else is served.
     """
-    settings = load_arguments(RefreshSettings, list(arguments))
-    model = _chosen("model", model, settings.model)
-    corpus = _chosen("corpus", corpus, settings.corpus)
-    index = _chosen("index", index, settings.index)
+    given = load_arguments(RefreshSettings, list(arguments))
+    model = _chosen("model", model, given.model)
+    corpus = _chosen("corpus", corpus, given.corpus)
+    index = _chosen("index", index, given.index)
+    served = open_served(index)
+    settings = settle(given, served)
     opened = PreparedCorpus.open(corpus)
     here = isinstance(settings.executor, LocalSettings) and settings.executor.num_workers == 0
     singles, codes = settings.single_modalities, settings.served == "codes"
@@ -53,11 +60,9 @@ def run(
     encoder = load() if here else load_document_encoder(model, "cpu", single_modalities=singles, codes=codes)
     encoder.settings.check_prepared(opened.settings, corpus)
     if dry_run:
-        plan = make_plan(opened, encoder, index, settings)
-        cost = cost_of(plan, encoder.spaces, settings.dtype)
-        _tell(to_json(plan, cost)) if as_json else Console().print(to_table(plan, cost))
+        _show_plan(opened, encoder, index, settings, as_json=as_json)
         return
-    precision = settings.query_tower_precision or precision_of(open_served(index))
+    precision = settings.query_tower_precision or precision_of(served)
     export = partial(export_query_tower, model, single_modalities=singles, codes=codes, precision=precision)
     done = refresh_in_rounds(opened, encoder, export, index, settings, load=None if here else load)
     cost = cost_of(done.plan, encoder.spaces, settings.dtype)
@@ -70,6 +75,19 @@ def run(
         raise PartialResultError(_in_quarantine(done, index, in_quarantine))
     if in_quarantine:
         log.info("%d videos stay in quarantine since an earlier refresh: %s", in_quarantine, quarantine_of(index))
+
+
+def _show_plan(
+    corpus: PreparedCorpus, encoder: DocumentEncoder, index: Path, settings: SettledSettings, *, as_json: bool
+) -> None:
+    plan = make_plan(corpus, encoder, index, settings)
+    store = ShardStore(work_of(index, recipe_of(encoder, settings)), encoder.spaces, settings.dtype)
+    cost = cost_of(plan, encoder.spaces, settings.dtype, count_done(plan, store))
+    refused = refusal(plan, corpus, settings)
+    tell_plan(plan, corpus)
+    if refused is not None:
+        log.warning("a refresh will be refused: %s", refused)
+    _tell(to_json(plan, cost) | {"refused": refused}) if as_json else Console().print(to_table(plan, cost))
 
 
 def _chosen(name: str, option: Path | None, setting: Path | None) -> Path:

@@ -17,6 +17,7 @@ from mmsearch.index import GenerationWriter
 from mmsearch.logs import progress
 from mmsearch.protocols import DocumentEncoder
 from mmsearch.types import Modality
+from serving.as_served import SettledSettings
 from serving.assemble import Results, assemble
 from serving.check import MIN_COSINE, Sample, draw
 from serving.embed import EmbedJob
@@ -24,7 +25,6 @@ from serving.executors import LocalSettings
 from serving.items import UInt64
 from serving.plan import RefreshPlan, model_key, quarantine_key, recipe_of, towers_of
 from serving.quarantine import QuarantinedRow, write_quarantine
-from serving.settings import RefreshSettings
 from serving.towers import KeptOutputs, towers_dir
 from serving.work import ShardStore, clear, work_of
 from serving.work_item import Executor, Quarantined, WorkItem
@@ -60,7 +60,7 @@ class Run:
         corpus: PreparedCorpus,
         encoder: DocumentEncoder,
         index_dir: Path,
-        settings: RefreshSettings,
+        settings: SettledSettings,
         plan: RefreshPlan,
         load: Callable[[], DocumentEncoder] | None,
     ) -> None:

@@ -12,7 +12,11 @@ from serving.executors import ExecutorSettings, LocalSettings
 
 
 class RefreshSettings(Settings):
-    """How a corpus is embedded and stored. `dtype`, `served` and `single_modalities` change what is served."""
+    """How a corpus is embedded and stored.
+
+    `dtype`, `served` and `single_modalities` decide what is served; null = as what is served, so that a refresh that
+    does not name them goes on with the same features. Another one than what is served embeds every video again.
+    """
 
     model: Path | None = None
     """Folder of a trained model; the option `--model` comes before it."""
@@ -24,14 +28,16 @@ class RefreshSettings(Settings):
     """Videos embedded at once; halved by itself where memory lacks."""
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`."""
-    dtype: Literal["float16", "float32", "int8"] = "float16"
+    dtype: Literal["float16", "float32", "int8"] | None = None
     """How vectors are stored. Half floats move a cosine by less than 0.001 and take half the room; bytes with a scale
-    for each vector take a quarter."""
-    served: Literal["mean", "codes"] = "mean"
+    for each vector take a quarter. Null = as what is served, `float16` at first."""
+    served: Literal["mean", "codes"] | None = None
     """What stands for a video in `perception` and `content`: the `mean` of its codes, one vector; or all its `codes`,
-    scored as the model's `poly.selection` says, in as many times the room as there are codes."""
-    single_modalities: bool = False
-    """Also store the content vector of each modality alone (`content.title` …): one more feature each."""
+    scored as the model's `poly.selection` says, in as many times the room as there are codes.
+    Null = as what is served, the `mean` at first."""
+    single_modalities: bool | None = None
+    """Also store the content vector of each modality alone (`content.title` …): one more feature each. Null = as what
+    is served, not at first."""
     query_tower_precision: Literal["fp32", "int8"] | None = None
     """Precision of the query tower's weights. `int8` takes a third of the time of `fp32` a query and a quarter of the
     room; query vectors move by a cosine of 0.0001. Null = as what is served, `fp32` at first. Another one than what is
@@ -46,6 +52,10 @@ class RefreshSettings(Settings):
     """Videos that are embedded once more before they are served, and compared with what was written; 0 = none."""
     keep_generations: Annotated[int, Field(ge=1)] = 2
     """How many of the newest generations stay on the disk, to go back to; those that a reader holds stay as well."""
+    max_deleted_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """A refresh that would delete more than this share of the served videos is refused before anything is embedded:
+    a table that was cut, or a folder of media that was moved, looks like that. It counts from 20 deleted videos on;
+    1 = never refuse."""
     anew: bool = False
     """Embed every video, whatever is served."""
     retry_quarantined: bool = False

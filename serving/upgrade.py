@@ -14,10 +14,12 @@ from mmsearch.index import ForwardIndex, GenerationWriter
 from mmsearch.index.layout import read_current
 from mmsearch.protocols import DocumentEncoder
 from mmsearch.types import Space
+from serving.as_served import SettledSettings, settle
+from serving.departures import check_departures
 from serving.items import PlannedItem
 from serving.patience import patiently
 from serving.plan import EMBED, LEAVE_OUT, RefreshPlan, make_plan, recipe_of
-from serving.refresh import export_tower, refresh_held
+from serving.refresh import export_tower, refresh_held, tell_anew
 from serving.refresh_lock import RefreshLock
 from serving.run import Refreshed, Run
 from serving.settings import RefreshSettings
@@ -76,10 +78,12 @@ def _in_rounds(
     num_embedded = 0
     tower: Path | None = None
     while (plan := _next_round(corpus, encoder, index_dir, settings)) is not None:
+        settled = settle(settings, plan.served)
         if tower is None:
-            tower = work_of(index_dir, recipe_of(encoder, settings)) / "query_tower"
+            tell_anew(plan)
+            tower = work_of(index_dir, recipe_of(encoder, settled)) / "query_tower"
             export_tower(export_query_tower, tower, encoder.spaces)
-        done = _do_round(corpus, encoder, index_dir, settings, plan, tower, load)
+        done = _do_round(corpus, encoder, index_dir, settled, plan, tower, load)
         if done is not None:  # else the plan was out of date
             quarantined += done
             num_embedded += plan.num_embedded - len(done)
@@ -105,6 +109,7 @@ def _next_round(
     if base_of(served, encoder.spaces) is None:
         log.info("%s: %s is no generation of an older model; only the whole is published", index_dir, served.generation)
         return None
+    check_departures(plan, corpus, settings)
     return _first(plan, settings.publish_every)
 
 
@@ -139,7 +144,7 @@ def _do_round(
     corpus: PreparedCorpus,
     encoder: DocumentEncoder,
     index_dir: Path,
-    settings: RefreshSettings,
+    settings: SettledSettings,
     plan: RefreshPlan,
     tower: Path,
     load: Callable[[], DocumentEncoder] | None,

@@ -114,6 +114,10 @@ class ShardStore:
             return None
         return EmbeddedShard(doc_ids, embedded, quarantined=quarantined)
 
+    def holds(self, key: str) -> bool:
+        """Tell whether there is a result of an item; whether it is damaged shows when it is loaded."""
+        return self._path(key).exists()
+
     def take_outputs(self, key: str) -> Outputs:
         """Give the outputs of towers of a finished item, and remove them here: they take far more room than vectors."""
         path = self._outputs_path(key)
