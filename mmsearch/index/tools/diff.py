@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from mmsearch.index.forward import ForwardIndex
-from mmsearch.logs import progress
+from mmsearch.logs import ProgressBar, progress
 from mmsearch.protocols import Bool, Float32
 from mmsearch.types import Modality, Space
 
@@ -22,6 +22,8 @@ _QUANTILES = {"min": 0.0, "p01": 0.01, "p10": 0.1, "p50": 0.5}
 @dataclass(slots=True)
 class SpaceDiff:
     """What changed in one space, over the documents that both generations have.
+
+    A generation that has no such space, or whose version of a document has none, counts as one without a vector there.
 
     Args:
         fingerprints_before: of the models whose vectors there were; none where there was no such space, two while an
@@ -143,10 +145,43 @@ def _space(before: ForwardIndex, after: ForwardIndex, name: str, both: Int64) ->
                 for rows in _parts(both[:, _within(both[0], old_rows) & _within(both[1], new_rows)]):
                     cosines.append(_compare_rows(found, (before, after), (old, new), rows))
                     bar.advance(len(rows[0]))
+        old_parts, new_parts = ([rows for rows, _ in versions] for versions in (olds, news))
+        found.only_before += _count_alone(before, name, old_parts, new_parts, both, bar)
+        found.only_after += _count_alone(after, name, new_parts, old_parts, both[::-1], bar)
     values = np.concatenate(cosines)
     if len(values):
         quantiles = np.quantile(values, list(_QUANTILES.values()))
         found.cosine = dict(zip(_QUANTILES, quantiles.tolist(), strict=True))
+    return found
+
+
+def _count_alone(
+    index: ForwardIndex, name: str, own: Sequence[range], others: Sequence[range], both: Int64, bar: ProgressBar
+) -> int:
+    """Count vectors of a space in documents of which the other generation's version has no such space.
+
+    Args:
+        index: the generation that has the space.
+        name: of the space.
+        own: rows of `index` whose version has it.
+        others: those of the other generation.
+        both: rows of documents in `index` and in the other one.
+        bar: moves on by the documents.
+    """
+    count, alone = 0, both[0, ~_in_any(both[1], others)]
+    for meant in own:
+        rows = alone[_within(alone, meant)]
+        for start in range(0, len(rows), _ROWS):
+            part = rows[start : start + _ROWS]
+            count += int(np.count_nonzero(index.vectors(name, part)[1]))
+            bar.advance(len(part))
+    return count
+
+
+def _in_any(rows: Int64, meant: Sequence[range]) -> Bool:
+    found = np.zeros(len(rows), np.bool_)
+    for one in meant:
+        found |= _within(rows, one)
     return found
 
 

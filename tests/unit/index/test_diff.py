@@ -91,6 +91,38 @@ def test_vectors_stored_otherwise_are_compared_and_are_not_the_same_bytes(tmp_pa
     assert space.cosine["min"] == pytest.approx(1, abs=1e-6)
 
 
+def test_vectors_of_spaces_that_went_or_came_are_lost_or_new(tmp_path, tower):
+    world = {"a": (0, 1), "b": (None, 1), "c": (1, 1), "d": (0, 1)}
+    first = publish(tmp_path / "index", tower(), world)
+    other = Space("cover", 4, "ee55")
+    folder = tower("ee55")
+    row = {"name": "cover", "dim": 4, "fingerprint": "ee55", "output": "cover"}
+    (folder / "query_tower.json").write_text(json.dumps({"format_version": 1, "max_length": 8, "spaces": [row]}))
+    second = publish(tmp_path / "index", folder, {"a": (0, 1), "b": (0, 1), "e": (1, 1)}, space=other)
+    found = compare(*(ForwardIndex.open(tmp_path / "index", name) for name in (first, second)))
+    went, came = found.spaces["content"], found.spaces["cover"]
+    assert (went.fingerprints_before, went.fingerprints_after) == (("bb22",), ())
+    assert (went.both, went.only_before, went.only_after) == (0, 1, 0), "a; b had none, c and d are not in both"
+    assert (came.fingerprints_before, came.fingerprints_after) == ((), ("ee55",))
+    assert (came.both, came.only_before, came.only_after) == (0, 0, 2)
+    back = compare(*(ForwardIndex.open(tmp_path / "index", name) for name in (second, first)))
+    assert (back.spaces["content"].only_after, back.spaces["cover"].only_before) == (1, 2)
+
+
+def test_a_space_that_an_upgrade_under_way_lacks_is_lost_where_the_new_model_is(tmp_path, tower):
+    world = {"a": (0, 1), "b": (1, 1), "c": (0, 2)}
+    first = publish(tmp_path / "index", tower(), world, contents=False)
+    folder = tower("ee55")
+    row = {"name": "cover", "dim": 4, "fingerprint": "ee55", "output": "cover"}
+    (folder / "query_tower.json").write_text(json.dumps({"format_version": 1, "max_length": 8, "spaces": [row]}))
+    space = Space("cover", 4, "ee55")
+    second = publish(tmp_path / "index", folder, {"b": (0, 1)}, space=space, base=first, contents=False)
+    found = compare(*(ForwardIndex.open(tmp_path / "index", name) for name in (first, second)))
+    content, cover = found.spaces["content"], found.spaces["cover"]
+    assert (content.both, content.only_before, content.only_after) == (2, 1, 0)
+    assert (cover.both, cover.only_before, cover.only_after) == (0, 0, 1)
+
+
 def test_an_upgrade_under_way_is_compared_model_by_model(tmp_path, tower):
     first = publish(tmp_path / "index", tower(), {"a": (0, 1), "b": (1, 1), "c": (0, 2)}, contents=False)
     newer = Space("content", 4, "cc33")
