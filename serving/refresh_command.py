@@ -15,6 +15,7 @@ from rich.console import Console
 from mmsearch.config import load_arguments
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import ConfigError, PartialResultError
+from mmsearch.logs import resumable
 from mmsearch.models import export_query_tower, load_document_encoder
 from mmsearch.protocols import DocumentEncoder
 from serving.as_served import SettledSettings, settle
@@ -62,6 +63,7 @@ def run(
     if dry_run:
         _show_plan(opened, encoder, index, settings, as_json=as_json)
         return
+    resumable()
     precision = settings.query_tower_precision or precision_of(served)
     export = partial(export_query_tower, model, single_modalities=singles, codes=codes, precision=precision)
     done = refresh_in_rounds(opened, encoder, export, index, settings, load=None if here else load)

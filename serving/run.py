@@ -87,7 +87,7 @@ class Run:
             kept = stack.enter_context(self._open_kept()) if self._marks else None
             todo = WorkList(self._plan.items, self._store, kept, self._work, self._draw_check)
             bar = stack.enter_context(progress("embed", total, unit="videos"))
-            bar.advance(total - todo.num_videos)
+            bar.skip(total - todo.num_videos)
             for done in self._executor.run(todo, self._job):
                 finished = todo.finish(done)
                 bar.advance(finished)

@@ -99,7 +99,9 @@ def follow_with(
             )
         )
         reader = ChangeReader(settings.media_root or (Path(source) if os.path.isdir(source) else Path.cwd()))
-        status = Status(settings.status_every_s, stack.enter_context(progress("follow", None, unit="videos")))
+        status = Status(
+            settings.status_every_s, stack.enter_context(progress("follow", None, unit="videos", logged=False))
+        )
         follower = Follower(index, folder, encoder.spaces, stream, reader, pipeline, ledger, rejects, settings, status)
         follower.run(stop)
         return follower.generation

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 
 import pytest
 import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
+from mmsearch import logs
 from mmsearch.errors import DataError
 from mmsearch.index import ForwardIndex
 from mmsearch.models import MatchModel, ModelSettings, load_document_encoder, save_model
@@ -137,6 +140,23 @@ def test_a_dry_run_tells_what_an_unfinished_run_has_done(line, new_corpus, model
     plan = line("--dry-run", "batch_size=8", "shard_size=8")
     assert (plan["embed"], plan["embedded_before"]) == (28, 16)
     assert line("--dry-run", "batch_size=7", "shard_size=8")["embedded_before"] == 0, "another recipe"
+
+
+def test_an_interrupted_refresh_says_that_it_goes_on(models, new_corpus, tmp_path, monkeypatch):
+    new_corpus(TITLES)
+    shown = io.StringIO()
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmsearch.logs.set_up", lambda **_: None)
+    monkeypatch.setattr(logs, "console", Console(file=shown, width=200))
+    monkeypatch.setattr("serving.refresh_command.refresh_in_rounds", interrupt)
+    words = ["refresh", "--model", models[0], "--corpus", tmp_path / "corpus", "--index", tmp_path / "index"]
+    with pytest.raises(SystemExit) as ended:
+        logs.exit_on_error(lambda: app([*map(str, words), "device=cpu", "executor.num_workers=0"]))
+    assert ended.value.code == 130
+    assert shown.getvalue() == "interrupted; what was finished is kept: run the same command again\n"
 
 
 def _tower(folder, encoder):
