@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from mmsearch.index import ForwardIndex
+from mmsearch.errors import DataError, IntegrityError
+from mmsearch.index import ForwardIndex, list_generations
 from mmsearch.index.manifest import Dtype
+from mmsearch.index.sweep import names_of
 from serving.settings import RefreshSettings
 
 
@@ -29,6 +32,19 @@ def settle(settings: RefreshSettings, served: ForwardIndex | None) -> SettledSet
     chosen = {name: getattr(settings, name) for name in RefreshSettings.model_fields}
     given = {name: value for name, value in chosen.items() if value is not None}
     return SettledSettings.model_construct(**chosen | _DEFAULTS | found | given)
+
+
+def newest_readable(index_dir: Path) -> ForwardIndex | None:
+    """Open the newest generation that can be opened, served or not; None where there is none.
+
+    It stands in for a served one that is damaged: what replaces that is to have the same features.
+    """
+    for info in reversed(list_generations(index_dir) if names_of(index_dir) else []):
+        try:
+            return ForwardIndex.open(index_dir, info.name)
+        except (DataError, IntegrityError):  # told where the served one is opened
+            continue
+    return None
 
 
 _DEFAULTS = {name: SettledSettings.model_fields[name].default for name in ("dtype", "served", "single_modalities")}

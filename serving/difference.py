@@ -41,7 +41,7 @@ def _differences(old: Sequence[Space], new: Sequence[Space], settings: SettledSe
     both = [(before[space.name], space) for space in new if space.name in before]
     moved = [(a, b) for a, b in both if (a.fingerprint, a.dim) != (b.fingerprint, b.dim)]
     if moved:
-        named = ", ".join(f"{a.name} {_weights(a)} -> {_weights(b)}" for a, b in moved[:_MAX_NAMED])
+        named = ", ".join(f"{a.name} {a.fingerprint} -> {b.fingerprint}{_sizes(a, b)}" for a, b in moved[:_MAX_NAMED])
         more = f" and {len(moved) - _MAX_NAMED} more" if len(moved) > _MAX_NAMED else ""
         yield f"another model ({named}{more})"
     codes = [f"{a.name} {a.num_codes} -> {b.num_codes}" for a, b in both if a.num_codes != b.num_codes]
@@ -56,8 +56,8 @@ def _differences(old: Sequence[Space], new: Sequence[Space], settings: SettledSe
         yield f"{'single_modalities=true, ' if asked else ''}features new: {', '.join(gained)}"
 
 
-def _weights(space: Space) -> str:
-    return f"{space.fingerprint} ({space.dim})"
+def _sizes(a: Space, b: Space) -> str:
+    return "" if a.dim == b.dim else f" of {a.dim} -> {b.dim} numbers"
 
 
 def _is_single(name: str) -> bool:

@@ -18,7 +18,7 @@ from mmsearch.errors import ConfigError, PartialResultError
 from mmsearch.logs import resumable
 from mmsearch.models import export_query_tower, load_document_encoder
 from mmsearch.protocols import DocumentEncoder
-from serving.as_served import SettledSettings, settle
+from serving.as_served import SettledSettings, newest_readable, settle
 from serving.departures import refusal
 from serving.executors import LocalSettings
 from serving.plan import make_plan, open_served, precision_of, recipe_of
@@ -52,7 +52,7 @@ def run(
     model = _chosen("model", model, given.model)
     corpus = _chosen("corpus", corpus, given.corpus)
     index = _chosen("index", index, given.index)
-    served = open_served(index)
+    served = open_served(index) or newest_readable(index)
     settings = settle(given, served)
     opened = PreparedCorpus.open(corpus)
     here = isinstance(settings.executor, LocalSettings) and settings.executor.num_workers == 0

@@ -76,6 +76,19 @@ def test_features_codes_and_numbers_stay_without_the_settings_that_made_them(lin
     assert warned(caplog) == []
 
 
+def test_what_replaces_a_damaged_generation_has_the_features_of_the_one_before(line, new_corpus, tmp_path):
+    new_corpus(TITLES)
+    line("single_modalities=true", "dtype=int8")
+    before = ForwardIndex.open(tmp_path / "index")
+    new_corpus(["new", *TITLES[1:]])
+    damaged = line()["generation"]
+    (tmp_path / "index" / "generations" / damaged / "manifest.json").write_bytes(b"{")
+    assert line()["embed"] == 28
+    now = ForwardIndex.open(tmp_path / "index")
+    assert now.generation != damaged
+    assert (now.spaces, now.dtypes) == (before.spaces, before.dtypes)
+
+
 def test_settings_that_say_otherwise_are_followed_and_told_before_and_then(line, new_corpus, tmp_path, caplog):
     new_corpus(TITLES)
     line("single_modalities=true")
@@ -100,8 +113,7 @@ def test_another_model_keeps_what_is_served_and_is_named(line, new_corpus, model
     assert [space.name for space in after] == [space.name for space in before]
     assert set(ForwardIndex.open(tmp_path / "index").dtypes.values()) == {"float32"}
     (told,) = warned(caplog)
-    assert f"another model ({before[0].name} {before[0].fingerprint} (" in told
-    assert f"-> {after[0].fingerprint} (" in told
+    assert f"another model ({before[0].name} {before[0].fingerprint} -> {after[0].fingerprint}" in told
     assert plan["features_lost"] == plan["features_new"] == []
 
 

@@ -38,11 +38,11 @@ def holding(spaces, dtype="float16"):
         (PLAIN, PLAIN[1:], {}, "features lost: cover"),
         (PLAIN[:1], SINGLES, {"single_modalities": True}, "features new: content, content.title, content.ocr"),
         (PLAIN, CODES, {"served": "codes"}, "served=codes, codes of a video: content 1 -> 4"),
-        (PLAIN, (PLAIN[0], Space("content", 8, "eeee", 4)), {},
-         "another model (content bbbb (8) -> eeee (8)); codes of a video: content 1 -> 4"),
+        (PLAIN, (PLAIN[0], Space("content", 6, "eeee", 4)), {},
+         "another model (content bbbb -> eeee of 8 -> 6 numbers); codes of a video: content 1 -> 4"),
         (PLAIN, PLAIN[::-1], {}, "the spaces stand in another order"),
         (tuple(Space(f"s{n}", 4, "a") for n in range(6)), tuple(Space(f"s{n}", 4, "b") for n in range(6)), {},
-         "another model (s0 a (4) -> b (4), s1 a (4) -> b (4), s2 a (4) -> b (4), s3 a (4) -> b (4) and 2 more)"),
+         "another model (s0 a -> b, s1 a -> b, s2 a -> b, s3 a -> b and 2 more)"),
     ],
 )  # fmt: skip
 def test_the_reason_names_what_changed(served, spaces, changes, reason):
