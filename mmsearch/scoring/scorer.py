@@ -10,6 +10,7 @@ import numpy as np
 
 from mmsearch.index import ForwardIndex
 from mmsearch.protocols import Float32, QueryEncoder
+from mmsearch.scoring.asked import check_doc_id, check_query, rows_of
 from mmsearch.scoring.deadline import Deadline
 from mmsearch.scoring.derived import derived_from, poly_of
 from mmsearch.scoring.explanation import Explainer, Explanation
@@ -130,12 +131,14 @@ class FeatureScorer:
 
         Args:
             query: what the searcher typed: any string.
-            doc_ids: the candidates; an id may come twice.
+            doc_ids: the candidates, any sequence of strings (a list, an array or a pandas column of text); an id may
+                come twice. Numbers are no ids: `str` them as they were when the index was made.
             deadline_s: seconds that the call may take, by the monotonic clock. It is looked at before a query is
                 encoded and before a space is scored; what is under way is finished. What was not begun by then is
                 missing, and the answer is `late`.
 
         Raises:
+            TypeError: `query` is no string, or `doc_ids` is one, or holds something else than strings.
             DeadlineError: the time was over before one space was scored.
         """
         return self.score_batch([(query, doc_ids)], deadline_s=deadline_s)[0]
@@ -152,6 +155,7 @@ class FeatureScorer:
             deadline_s: seconds that all of them may take together. They advance space by space, side by side.
 
         Raises:
+            TypeError: a query is no string, or the candidates of one are a string, or hold something else than strings.
             DeadlineError: the time was over before one space was scored.
         """
         sheets = self._fill(requests, Deadline(deadline_s))
@@ -166,8 +170,10 @@ class FeatureScorer:
             deadline_s: as for `score`; what was not computed by then is explained as late.
 
         Raises:
+            TypeError: `query` or `doc_id` is no string.
             DeadlineError: the time was over before one space was scored.
         """
+        check_doc_id(doc_id)
         (sheet,) = self._fill([(query, [doc_id])], Deadline(deadline_s))
         return Explainer(self.index, self.versions[-1], sheet).explain(self.spaces, self.poly, self.derived)
 
@@ -175,7 +181,11 @@ class FeatureScorer:
         """Give the vector of a query for each of the index's versions, [D]: what `ExactSearch` is asked with.
 
         None where a version cannot be scored in this space; zeros where the query says nothing.
+
+        Raises:
+            TypeError: `query` is no string.
         """
+        check_query(query)
         return [
             version.encoder.encode([query])[space][0] if space in version.spaces else None for version in self.versions
         ]
@@ -203,7 +213,7 @@ class FeatureScorer:
 
     def _look_up(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Sheet]:
         """Give an empty sheet for each request; all ids are looked up at once."""
-        rows = self.index.rows([doc_id for _, doc_ids in requests for doc_id in doc_ids])
+        rows = rows_of(self.index, requests)
         bounds = pairwise([0, *np.cumsum([len(doc_ids) for _, doc_ids in requests]).tolist()])
         return [
             Sheet(query, doc_ids, rows[start:stop], self.names, self.versions)
