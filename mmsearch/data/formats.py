@@ -21,6 +21,7 @@ Rows = Iterator[tuple[int, Cells | Unreadable]]
 CheckHeader = Callable[[int | None, list[str]], None]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
 def check_readable(path: Path) -> None:
@@ -52,7 +53,7 @@ def read_rows(path: Path, known: frozenset[str], check_header: CheckHeader) -> R
         if suffix == ".parquet":
             yield from parquet_rows(path, known, check_header)
         elif suffix in (".csv", ".tsv"):
-            yield from csv_rows(path, check_header, delimiter="\t" if suffix == ".tsv" else ",")
+            yield from csv_rows(path, check_header, known, delimiter="\t" if suffix == ".tsv" else ",")
         else:
             yield from jsonl_rows(path)
     except OSError as error:
@@ -111,16 +112,19 @@ class _CsvLines:
         return text
 
 
-def csv_rows(path: Path, check_header: CheckHeader, *, delimiter: str) -> Rows:
+def csv_rows(path: Path, check_header: CheckHeader, known: frozenset[str], *, delimiter: str) -> Rows:
     """Give the rows of a CSV file with a header (RFC 4180: quotes are doubled, cells may hold line breaks).
 
     The number of a row is that of its first line. Blank lines are skipped.
+
+    Raises:
+        TableError: the file has no header, it was refused, or another character than `delimiter` parts its columns.
     """
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))  # one limit for the process: only ever raised
     with path.open("rb") as file:
         feed = _CsvLines(BoundedLines(file))
         reader = csv.reader(feed, delimiter=delimiter, strict=True)
-        header = [name.strip() for name in _csv_header(path, reader)]
+        header = [name.strip() for name in _csv_header(path, reader, feed, known, delimiter)]
         check_header(1, header)
         while True:
             feed.start_record()
@@ -135,13 +139,27 @@ def csv_rows(path: Path, check_header: CheckHeader, *, delimiter: str) -> Rows:
                 yield feed.first, _csv_cells(header, cells, feed.text)
 
 
-def _csv_header(path: Path, reader: Iterator[list[str]]) -> list[str]:
+def _csv_header(
+    path: Path, reader: Iterator[list[str]], feed: _CsvLines, known: frozenset[str], delimiter: str
+) -> list[str]:
     try:
-        return next(reader)
+        header = next(reader)
     except StopIteration:
         raise TableError(path, None, None, "the file is empty; a header line with column names is needed") from None
     except csv.Error as error:
+        _check_separator(path, feed.text, known, delimiter)
         raise TableError(path, 1, None, f"the header is not valid CSV: {error}") from error
+    if known.isdisjoint(name.strip() for name in header):
+        _check_separator(path, feed.text, known, delimiter)
+    return header
+
+
+def _check_separator(path: Path, text: str, known: frozenset[str], delimiter: str) -> None:
+    """Refuse a header in which another character than the delimiter parts columns that are known."""
+    for other in _SEPARATORS:
+        if other != delimiter and not known.isdisjoint(name.strip().strip('"') for name in text.split(other)):
+            wanted = f"a {path.suffix.lower()} file needs {_SEPARATORS[delimiter]}; save it so"
+            raise TableError(path, 1, None, f"{_SEPARATORS[other]} parts the columns where {wanted}")
 
 
 def _csv_cells(header: list[str], cells: list[str], text: str) -> Cells | Unreadable:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmsearch.data.contents import contents_of
 from mmsearch.data.schema import RowError
-from mmsearch.errors import CorruptIndexError, DataError, IntegrityError
+from mmsearch.errors import CorruptIndexError, DataError, IntegrityError, TableError
 from mmsearch.index.layout import read_current
 from mmsearch.index.lock import BusyIndexError
 from mmsearch.types import Space
@@ -195,7 +195,7 @@ class Follower:
     def _reject(self, entry: Entry, error: RowError) -> None:
         if self._rejects.add(entry, error):
             self._status.rejected += 1
-            log.warning("%s: %s (listed in %s)", entry.where, error.problem, self._rejects.path)
+            log.warning("%s (listed in %s)", TableError(entry.where, None, error.column, error.problem), self._rejects.path)
 
     def _hear(self) -> None:
         for event in self._pipeline.events():

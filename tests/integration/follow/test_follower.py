@@ -104,7 +104,7 @@ def test_a_row_that_says_nothing_new_costs_no_vector(lab, index, follow, append,
     assert generation(index) == before, "it was what it had been before it was visible"
 
 
-def test_bad_changes_are_listed_with_their_line_and_the_rest_goes_on(lab, index, follow, append):
+def test_bad_changes_are_listed_with_their_line_and_the_rest_goes_on(lab, index, follow, append, caplog):
     follower = follow()
     append("nonsense\n", '{"title": "no id"}\n', '{"op": "remove", "doc_id": "v1"}\n', '{"op": "delete"}\n')
     append(lab.upsert("v1", "boom"), lab.upsert("v2", "nan"), lab.upsert("v3", "good"), '{"doc_id": "v4"}\n')
@@ -120,6 +120,11 @@ def test_bad_changes_are_listed_with_their_line_and_the_rest_goes_on(lab, index,
     assert "not_finite" in told[6][1]
     assert "no_content" in told[8][1]
     assert told[9][0] == "cover"
+    warned = [record.getMessage() for record in caplog.records if "listed in" in record.getMessage()]
+    shown = {int(line.partition(".jsonl:")[2].partition(":")[0]): line for line in warned}
+    for line, (column, reason) in told.items():
+        where = f".jsonl:{line}: {reason}" if column is None else f".jsonl:{line}: {column}: {reason}"
+        assert f"{where} (listed in {follower.folder / 'rejected.jsonl'})" in shown[line]
     assert follower.follower.generation == generation(index)
 
 
