@@ -44,6 +44,10 @@ class DataSettings(Settings):
     """Pairs to validate on: for each query its own videos against all others of the validation corpus."""
     holdout: list[Path] = []
     """More judgments whose videos are never trained on (those of `val_judgments` never are)."""
+    on_error: Literal["stop", "quarantine"] = "stop"
+    """Bad rows of `interactions`, `judgments` and `val_interactions`: end the run, or list them in the run's folder
+    `rejected_rows` and go on without. A bad row of `val_judgments` or `holdout` always ends it, for its video might be
+    learned from; those of a table to prepare are up to `prepare.on_error`."""
     aspect: str = "overall"
     """Which aspect of the judgments counts."""
     min_watch_s: float = Field(default=10.0, ge=0)

@@ -83,7 +83,7 @@ def diagnose(run: Path, corpus_dir: Path, judgments: Path, settings: DiagnoseSet
     model, tokenizer = load_model(run, str(pick_device(settings.device)))
     fingerprints = read_json(run / "fingerprints.json")
     corpus = PreparedCorpus.open(corpus_dir)
-    judged = judged_rows(corpus, read_judgments(judgments), settings.aspect, set())
+    judged = judged_rows(corpus, read_judgments(judgments), settings.aspect, set(), judgments)
     bench = _Bench(model, InputMaker(model.settings, tokenizer), corpus, judged, settings)
     found = Diagnostics(
         format_version=FORMAT_VERSION,

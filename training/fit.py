@@ -15,7 +15,6 @@ from torch import Tensor
 
 from mmsearch.allocator import keep_freed_memory
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.data.tables import read_interactions, read_judgments
 from mmsearch.files import hash_bytes, sole_writer, write_bytes, write_json
 from mmsearch.models.checkpoint import save_model, write_model_config
 from mmsearch.models.fingerprints import model_spaces
@@ -38,6 +37,7 @@ from training.preflight import check_stages
 from training.processes import together
 from training.reach import unreached
 from training.stages import Sources, trained_spaces
+from training.tables import RunTables
 from training.tracking import Tracker
 from training.weights import put_weights, unique_tensors
 
@@ -97,7 +97,7 @@ class _Run:
             return
         found = latest_checkpoint(paths.checkpoints, run_hash)
         self._compatible_with = compatible_with(settings)  # now: an old index may be gone when the run ends
-        tokenizer = _tokenizer(settings, corpus)
+        tokenizer = _tokenizer(settings, corpus, RunTables.of(settings, paths))
         maker = InputMaker(settings.model, tokenizer)
         if rank() == 0:
             write_bytes(paths.config, _as_yaml(settings))
@@ -216,24 +216,25 @@ def _of_model(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix("model."): t for name, t in weights.items() if name.startswith("model.")}
 
 
-def _tokenizer(settings: FitSettings, corpus: PreparedCorpus) -> Tokenizer:
+def _tokenizer(settings: FitSettings, corpus: PreparedCorpus, tables: RunTables) -> Tokenizer:
     given = settings.tokenizer.load()
     if given is not None:
         return given
     return Tokenizer.train(
-        _texts(settings, corpus), vocab_size=settings.tokenizer.vocab_size, min_count=settings.tokenizer.min_count
+        _texts(settings, corpus, tables),
+        vocab_size=settings.tokenizer.vocab_size,
+        min_count=settings.tokenizer.min_count,
     )
 
 
-def _texts(settings: FitSettings, corpus: PreparedCorpus) -> Iterator[str]:
+def _texts(settings: FitSettings, corpus: PreparedCorpus, tables: RunTables) -> Iterator[str]:
     """Give what a tokenizer learns from: the queries that training sees, for they may be in a language or in words
     that no document uses, and then the texts of the corpus."""
-    path = settings.data.path
     sources: list[DataSettings | StageData] = [settings.data, *(stage.data for stage in settings.stages)]
-    logs = dict.fromkeys(path(source.interactions) for source in sources if source.interactions)
-    grades = dict.fromkeys(path(source.judgments) for source in sources if source.judgments)
-    logged = (row.query for log in logs for row in read_interactions(log))
-    judged = (row.query for table in grades for row in read_judgments(table))
+    logs = dict.fromkeys(source.interactions for source in sources if source.interactions)
+    grades = dict.fromkeys(source.judgments for source in sources if source.judgments)
+    logged = (row.query for log in logs for row in tables.interactions(log))
+    judged = (row.query for path in grades for row in tables.judgments(path))
     yield from dict.fromkeys(chain(logged, judged))
     seen = 0
     for number in range(len(corpus.row_groups)):

@@ -45,6 +45,7 @@ def run_hash_of(settings: FitSettings, corpus: PreparedCorpus, val_corpus: Prepa
         del dump["run"]["validate_every"]
     for name in ("root", "corpus", "val_corpus", "val_videos"):  # what is in the corpora counts, not where they are
         del dump["data"][name]
+    del dump["data"]["on_error"]  # a run that did not end at a bad row had none
     _hash_tables(dump["data"], settings.data)
     for stage in dump["stages"]:
         _hash_tables(stage["data"], settings.data)

@@ -5,25 +5,26 @@ Letters: P pairs, R judged rows.
 
 from __future__ import annotations
 
-import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from mmsearch.data.interactions import Pairs as Clicks
 from mmsearch.data.interactions import click_pairs, satisfied_pairs
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.data.tables import read_interactions, read_judgments, read_videos
-from mmsearch.errors import ConfigError, DataError
-from mmsearch.types import Judgment, Modality
+from mmsearch.data.tables import read_judgments
+from mmsearch.errors import ConfigError
+from mmsearch.types import Interaction, Judgment, Modality
 from training.config import DataSettings
+from training.tables import RunTables, Tally
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,11 @@ class Judged:
 
 
 def held_out(data: DataSettings) -> set[str]:
-    """Give the ids of the videos that no stage may learn from."""
+    """Give the ids of the videos that no stage may learn from.
+
+    Raises:
+        TableError: a row is bad, whatever `data.on_error` says: it might name one.
+    """
     files = [*map(data.path, data.holdout), *([data.path(data.val_judgments)] if data.val_judgments else [])]
     return {row.doc_id for path in files for row in read_judgments(path)}
 
@@ -99,38 +104,79 @@ def corpus_titles(corpus: PreparedCorpus) -> Iterable[tuple[int, str]]:
                 yield row, video.texts[Modality.TITLE]
 
 
-def clicked_pairs(corpus: PreparedCorpus, data: DataSettings, excluded: set[str]) -> Pairs:
-    """Pair queries with the videos that were clicked for them; note which clicks satisfied."""
+def clicked_pairs(corpus: PreparedCorpus, data: DataSettings, excluded: set[str], tables: RunTables) -> Pairs:
+    """Pair queries with the videos that were clicked for them; note which clicks satisfied.
+
+    Logs how many clicks are used, and how many are not and why.
+
+    Raises:
+        DataError: no clicked video is in the corpus and may be learned from.
+    """
     if data.interactions is None:
         raise ConfigError("a stage learns from clicks: give data.interactions")
-    log = list(read_interactions(data.path(data.interactions)))
-    clicks = click_pairs(log)
+    log = list(tables.interactions(data.interactions))
+    kept = known_clicks(corpus, log, data.path(data.interactions), excluded)
     satisfied = satisfied_pairs(
         log,
-        _durations(data),
+        _durations(data, tables),
         min_watch_s=data.min_watch_s,
         min_completion=data.min_completion,
         keep_unrecorded=data.keep_unrecorded,
     )
-    kept = [(q, d) for q, d in clicks if d in corpus.row_of and d not in excluded]
-    if len(kept) < len(clicks):
-        _log.warning("%d clicked pairs left out: video held out, or not in the corpus", len(clicks) - len(kept))
     queries, rows = [q for q, _ in kept], [corpus.row_of[d] for _, d in kept]
     return _pairs(queries, rows, [pair in satisfied for pair in kept], hide_title=False)
 
 
-def judged_rows(corpus: PreparedCorpus, judgments: Iterable[Judgment], aspect: str, excluded: set[str]) -> Judged:
-    """Group judgments of one aspect by query.
+def known_clicks(corpus: PreparedCorpus, log: Sequence[Interaction], table: Path, excluded: set[str]) -> Clicks:
+    """Give the clicked pairs of which the video is in the corpus and not excluded; log how many clicks that leaves out.
+
+    Args:
+        corpus: the prepared corpus.
+        log: rows of the click log.
+        table: their file, for messages.
+        excluded: ids of videos that are held out.
 
     Raises:
-        DataError: no judged video is in the corpus.
+        DataError: none is left.
+    """
+    clicks = click_pairs(log)
+    counts: Counter[str] = Counter()
+    for (_, doc_id), count in clicks.items():
+        counts["held_out" if doc_id in excluded else "used" if doc_id in corpus.row_of else "unknown"] += count
+    passed_over = {"that are rows without a click": len(log) - counts.total()}
+    Tally(table, "clicks", counts["used"], counts["held_out"], counts["unknown"], passed_over).report()
+    return {pair: n for pair, n in clicks.items() if pair[1] in corpus.row_of and pair[1] not in excluded}
+
+
+def judged_rows(
+    corpus: PreparedCorpus, judgments: Iterable[Judgment], aspect: str, excluded: set[str], table: Path
+) -> Judged:
+    """Group judgments of one aspect by query; log how many are used, and how many are not and why.
+
+    Args:
+        corpus: the prepared corpus.
+        judgments: rows; of those of the same query and video the last counts.
+        aspect: which of them count.
+        excluded: ids of videos that are held out.
+        table: the file of the rows, for messages.
+
+    Raises:
+        DataError: no judged video is in the corpus and may be used.
     """
     grouped: dict[str, dict[int, int]] = {}
+    counts: Counter[str] = Counter()
     for row in judgments:
-        if row.aspect == aspect and row.doc_id in corpus.row_of and row.doc_id not in excluded:
+        if row.aspect != aspect:
+            counts["other"] += 1
+        elif row.doc_id in excluded or row.doc_id not in corpus.row_of:
+            counts["held_out" if row.doc_id in excluded else "unknown"] += 1
+        else:
+            counts["good"] += 1
             grouped.setdefault(row.query, {})[corpus.row_of[row.doc_id]] = row.grade
-    if not grouped:
-        raise DataError(f"no judgment of aspect '{aspect}' names a video of the corpus that may be used")
+    used = sum(map(len, grouped.values()))
+    others = {"of other aspects": counts["other"], "that a later row replaces": counts["good"] - used}
+    what = f"judgments of the aspect '{aspect}'"
+    Tally(table, what, used, counts["held_out"], counts["unknown"], others).report()
     rows = [np.fromiter(found, np.int64) for found in grouped.values()]
     grades = [np.fromiter(found.values(), np.int64) for found in grouped.values()]
     return Judged(list(grouped), rows, grades)
@@ -150,12 +196,10 @@ def picture_rows(corpus: PreparedCorpus, sources: Collection[str], excluded: set
     return np.array(rows, np.int64)
 
 
-def _durations(data: DataSettings) -> Mapping[str, float]:
+def _durations(data: DataSettings, tables: RunTables) -> Mapping[str, float]:
     if data.videos is None:
         return {}
-    return {
-        video.doc_id: video.duration_s for video in read_videos(data.path(data.videos)) if video.duration_s is not None
-    }
+    return {video.doc_id: video.duration_s for video in tables.videos(data.videos) if video.duration_s is not None}
 
 
 def _pairs(queries: Sequence[str], rows: Sequence[int], satisfied: Sequence[bool], *, hide_title: bool) -> Pairs:

@@ -45,6 +45,11 @@ class RunPaths:
         """Written last: a run that has it is finished."""
         return self.folder / "fingerprints.json"
 
+    @property
+    def rejected_rows(self) -> Path:
+        """Folder of the bad rows of tables."""
+        return self.folder / "rejected_rows"
+
     def bad_batch(self, rank: int) -> Path:
         """The batch whose gradient was not finite, as a process saw it."""
         return self.folder / f"bad_batch-{rank}.json"

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from mmsearch.data.interactions import click_pairs
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.data.tables import read_interactions, read_judgments
+from mmsearch.data.tables import read_judgments
 from mmsearch.errors import ConfigError, DataError
 from mmsearch.files import read_json
 from mmsearch.models.document import SPACES
@@ -26,10 +25,11 @@ from training.learner import Batch, ChunkedLearner, Learner
 from training.masked_validation import MaskedValidation
 from training.old_index import OldIndex
 from training.old_validation import OldValidation
-from training.pairs import Judged, clicked_pairs, held_out, judged_rows, picture_rows, title_pairs
+from training.pairs import Judged, clicked_pairs, held_out, judged_rows, known_clicks, picture_rows, title_pairs
 from training.paths import RunPaths
 from training.picture_batches import PictureBatches
 from training.retrieval import PairValidation
+from training.tables import RunTables
 from training.tasks import CrossLearner, CrossSettings, GradedSettings, MaskedLearner, MaskedSettings, TaskSettings
 from training.tasks.cross import FIGURE
 from training.validation import Validation
@@ -77,7 +77,7 @@ class Sources:
         seed, share = self.settings.run.seed * 1000 + number, Share(rank(), world_size())
         task, corpus, maker = stage.task, self.corpus, self.maker
         data = self.settings.data.model_copy(update=stage.data.model_dump(exclude_none=True))
-        excluded = held_out(data)
+        excluded = self._excluded
         if isinstance(task, MaskedSettings):
             rows = picture_rows(corpus, task.sources, excluded)
             _log.info("stage '%s': %d videos with pictures", stage.name, len(rows))
@@ -85,20 +85,29 @@ class Sources:
         if isinstance(task, GradedSettings) or task.pairs == "grades":
             if data.judgments is None:
                 raise ConfigError(f"stage '{stage.name}' learns from grades: give data.judgments")
-            rows_of = judged_rows(corpus, read_judgments(data.path(data.judgments)), data.aspect, excluded)
+            grades = self._tables.judgments(data.judgments)
+            rows_of = judged_rows(corpus, grades, data.aspect, excluded, data.path(data.judgments))
             if isinstance(task, CrossSettings):
                 return CrossGradedBatches(corpus, rows_of, maker, task, batch_size=batch_size, seed=seed, share=share)
             old = self._old(stage, learned=True)
             return GradedBatches(corpus, rows_of, maker, task, batch_size=batch_size, seed=seed, share=share, old=old)
         titles = task.pairs == "titles"
-        pairs = title_pairs(corpus, excluded) if titles else clicked_pairs(corpus, data, excluded)
+        pairs = title_pairs(corpus, excluded) if titles else clicked_pairs(corpus, data, excluded, self._tables)
         if not len(pairs.row_of):
-            raise DataError(f"stage '{stage.name}': no {task.pairs[:-1]} names a video of the corpus that may be used")
+            raise DataError(f"stage '{stage.name}': no video of the corpus has a title and is not held out")
         _log.info("stage '%s': %d pairs, %d queries", stage.name, len(pairs.row_of), len(pairs.queries))
         if isinstance(task, CrossSettings):
             return CrossClickBatches(corpus, pairs, maker, task, batch_size=batch_size, seed=seed, share=share)
         old = self._old(stage, learned=True)
         return PairBatches(corpus, pairs, maker, task, batch_size=batch_size, seed=seed, share=share, old=old)
+
+    @cached_property
+    def _tables(self) -> RunTables:
+        return RunTables.of(self.settings, self.paths)
+
+    @cached_property
+    def _excluded(self) -> set[str]:
+        return held_out(self.settings.data)
 
     def _old(self, stage: StageSettings, *, learned: bool) -> OldIndex | None:
         """Open the old index that a stage is to be compatible with; None = none.
@@ -149,8 +158,8 @@ class Sources:
         data = self.settings.data
         if data.val_judgments is None:
             return []
-        corpus, judgments = _another(self.corpus), read_judgments(data.path(data.val_judgments))
-        return [(corpus, judged_rows(corpus, judgments, data.aspect, set()))]
+        corpus, path = _another(self.corpus), data.path(data.val_judgments)
+        return [(corpus, judged_rows(corpus, read_judgments(path), data.aspect, set(), path))]
 
     @cached_property
     def _rankings(self) -> list[Callable[[MatchModel], Figures]]:
@@ -159,7 +168,8 @@ class Sources:
         found: list[Callable[[MatchModel], Figures]] = []
         found += [Validation(corpus, judged, maker) for corpus, judged in self._val_judged]
         if data.val_interactions is not None and self.val_corpus is not None:
-            pairs = click_pairs(list(read_interactions(data.path(data.val_interactions))))
+            log = list(self._tables.interactions(data.val_interactions))
+            pairs = known_clicks(self.val_corpus, log, data.path(data.val_interactions), set())
             found.append(PairValidation(self.val_corpus, pairs, maker))
         return found
 

@@ -52,7 +52,7 @@ class Ruler:
     def __init__(
         self, corpus: PreparedCorpus, judgments: Path, aspect: str, space: str, missing: Sequence[float]
     ) -> None:
-        judged = judged_rows(corpus, read_judgments(judgments), aspect, set())
+        judged = judged_rows(corpus, read_judgments(judgments), aspect, set(), judgments)
         rows = np.concatenate(judged.rows)
         distinct, self._place = np.unique(rows, return_inverse=True)
         self.videos = corpus.read(distinct.tolist())

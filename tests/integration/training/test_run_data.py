@@ -56,6 +56,24 @@ def test_a_run_prepares_its_tables_itself_and_validates_on_pairs(tiny_run, tiny_
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
 
 
+def test_a_run_goes_on_without_bad_rows_and_comes_to_the_same(tiny_run, tiny_world, tmp_path, caplog):
+    clicks = tmp_path / "clicks.jsonl"
+    good = (tiny_world / "interactions.jsonl").read_text()
+    weights = []
+    for name, bad, how in (
+        ("a", "", "stop"),
+        ("b", '{"query": "red ball", "doc_id": "d00", "watch_s": -1}\n', "quarantine"),
+    ):
+        clicks.write_text(bad + good)
+        data = {"interactions": str(clicks), "on_error": how}
+        stage = {"task": COVERS | {"pairs": "clicks"}, "steps": 1}
+        weights.append((run(tiny_run(tmp_path / name, [stage], data=data)) / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+    (row,) = map(json.loads, (tmp_path / "b" / "rejected_rows" / "clicks.jsonl").read_text().splitlines())
+    assert (row["where"], row["column"]) == (f"{clicks}:1", "watch_s")
+    assert f"{clicks}: bad rows left out: 1; they are listed in {tmp_path}/b/rejected_rows/clicks.jsonl" in caplog.text
+
+
 def test_tables_to_prepare_must_fit_the_model(tiny_run, tiny_world, tmp_path):
     data = {"corpus": None, "videos": str(tiny_world / "videos.jsonl"), "prepare": PREPARE | {"image_size": 24}}
     with pytest.raises(ConfigError, match=r"data\.prepare: prepared with .*image_size=24.*reads.*image_size=16"):
@@ -67,7 +85,10 @@ def test_pairs_of_other_videos_are_told_before_the_first_step(tiny_run, tiny_cor
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text(json.dumps({"query": "red ball", "doc_id": "elsewhere"}) + "\n")
     data = {"val_corpus": str(tiny_corpus), "val_interactions": str(pairs)}
-    with pytest.raises(DataError, match="no pair of val_interactions names a video"):
+    with pytest.raises(
+        DataError,
+        match=r"pairs\.jsonl: no clicks can be used, all are left out: 1 of videos that are not in the corpus",
+    ):
         run(tiny_run(tmp_path / "run", [{}], data=data))
     assert not (tmp_path / "run" / "checkpoints").exists()
 

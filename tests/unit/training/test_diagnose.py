@@ -43,8 +43,8 @@ def found(run, tiny_corpus, tiny_world):
 
 @pytest.fixture(scope="module")
 def judged(tiny_corpus, tiny_world):
-    corpus = PreparedCorpus.open(tiny_corpus)
-    return corpus, judged_rows(corpus, read_judgments(tiny_world / "judgments_train.jsonl"), "overall", set())
+    corpus, path = PreparedCorpus.open(tiny_corpus), tiny_world / "judgments_train.jsonl"
+    return corpus, judged_rows(corpus, read_judgments(path), "overall", set(), path)
 
 
 def naive_pnr(run, judged, space, change):

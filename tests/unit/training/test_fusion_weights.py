@@ -36,8 +36,8 @@ def run(tiny_model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def videos(tiny_corpus, tiny_world):
     """The judged videos."""
-    corpus = PreparedCorpus.open(tiny_corpus)
-    judged = judged_rows(corpus, read_judgments(tiny_world / "judgments_train.jsonl"), "overall", set())
+    corpus, path = PreparedCorpus.open(tiny_corpus), tiny_world / "judgments_train.jsonl"
+    judged = judged_rows(corpus, read_judgments(path), "overall", set(), path)
     return corpus.read(np.unique(np.concatenate(judged.rows)).tolist())
 
 
