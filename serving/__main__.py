@@ -100,7 +100,10 @@ def rerank(
     run: Annotated[
         Path, typer.Option(help="Candidates of queries: a run as `mmsearch evaluate --run` reads, scores may lack.")
     ],
-    out: Annotated[Path, typer.Option(help="The run to write: JSON Lines (.jsonl), else TREC text.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="The run to write: .jsonl, .csv, .tsv, .parquet; TREC text: .run, .trec, .txt, no ending."),
+    ],
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="Candidates of a query that are scored anew.")] = 50,
     settings: Annotated[
         list[str] | None,
@@ -114,12 +117,13 @@ def rerank(
     """
     from mmsearch.config import load_arguments
     from mmsearch.metrics.files import read_candidates
-    from mmsearch.metrics.run_file import write_run
+    from mmsearch.metrics.run_file import check_run_name, write_run
     from mmsearch.models.cross_scorer import CrossScorer
     from serving.rerank import rerank as rerank_run
     from serving.settings import RerankSettings
 
     chosen = load_arguments(RerankSettings, settings or [])
+    check_run_name(out)
     candidates = read_candidates(run)
     scorer = CrossScorer.open(model, corpus, chosen.device, batch_size=chosen.batch_size)
     write_run(out, rerank_run(candidates, scorer, top), tag=model.resolve().name)

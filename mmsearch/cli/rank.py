@@ -27,6 +27,10 @@ _APPLY = """**Examples**
 `mmsearch rank apply --ranker ranker --index index --run recalled.run --out ranked.run`
 
 `mmsearch rank apply --ranker ranker --index index --query "red panda" --docs candidates.txt`
+
+With columns of your own; a pair that stands in no row has missing numbers:
+
+`mmsearch rank apply --ranker ranker --index index --run recalled.csv --columns bm25.tsv --out ranked.csv`
 """
 
 _Index = Annotated[Path, typer.Option(help="Folder of the forward index.")]
@@ -87,7 +91,10 @@ def apply(
         Path | None,
         typer.Option(help="Candidates of queries: a run as `mmsearch evaluate --run` reads, scores may lack."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run to write: JSON Lines (.jsonl), else TREC text.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The run to write: .jsonl, .csv, .tsv, .parquet; TREC text: .run, .trec, .txt, no ending."),
+    ] = None,
     query: Annotated[str | None, typer.Option(help="What the searcher typed, with --docs.")] = None,
     docs: Annotated[
         Path | None, typer.Option(help="File of candidate ids, one a line; `-` reads them from stdin.")
@@ -100,11 +107,12 @@ def apply(
     score and stands last.
     """
     from mmsearch.errors import ConfigError
-    from mmsearch.metrics.run_file import write_run
+    from mmsearch.metrics.run_file import check_run_name, write_run
     from mmsearch.ranking import FinalRanker
 
     match (run, out, query, docs):
         case (Path() as candidates, Path() as target, None, None):
+            check_run_name(target)
             opened = FinalRanker.load(ranker)
             write_run(target, _ranked(opened, index, _read_run(candidates), columns), tag=ranker.resolve().name)
             typer.echo(target)
@@ -130,9 +138,13 @@ def _of_one_query(query: str, docs: Path) -> Scores:
 
 
 def _ranked(ranker: FinalRanker, index: Path, candidates: Scores, columns: Path | None) -> Scores:
+    from mmsearch.errors import ConfigError
     from mmsearch.ranking.apply import rank_candidates
     from mmsearch.scoring import FeatureScorer
 
+    if ranker.told.columns and columns is None:
+        names = ", ".join(ranker.told.columns)
+        raise ConfigError(f"the ranker was fitted with the columns {names}; give their table with --columns TABLE")
     return rank_candidates(ranker, FeatureScorer.open(index, on_mixed="refuse"), candidates, columns)
 
 

@@ -31,7 +31,9 @@ def rank_candidates(ranker: FinalRanker, scorer: FeatureScorer, candidates: Scor
 
     Raises:
         FingerprintError: the index is of another model than the one that the ranker was fitted on.
-        DataError: the index lacks a feature or makes it otherwise, or a column or its table is absent.
+        DataError: the index lacks a feature or makes it otherwise, or a column or its table is absent. Candidates that
+            stand in no row of the table are no error, even all of them: their numbers are missing, and a warning says
+            how many they are.
     """
     ranker.check(scorer)
     found: dict[str, dict[str, None]] = {}
@@ -59,12 +61,13 @@ def _read_columns(ranker: FinalRanker, found: dict[str, dict[str, None]], path: 
             _log.warning("%s is not read: the ranker was fitted without columns", path)
         return None
     if path is None:
-        raise DataError(f"the ranker was fitted with the columns {', '.join(names)}; give their table (--columns)")
+        raise DataError(f"the ranker was fitted with the columns {', '.join(names)}; give their table")
     pairs = {(query, doc_id) for query, ids in found.items() for doc_id in ids}
     columns = read_columns(path, pairs, names)
     absent = len(pairs) - len(columns.row_of)
     if absent:
-        _log.warning("%d of %d candidates stand in no row of %s", absent, len(pairs), path)
+        hint = "" if columns.is_related else ", which names none of their queries or ids: is it the right table?"
+        _log.warning("%d of %d candidates stand in no row of %s%s", absent, len(pairs), path, hint)
     if columns.num_repeated:
         _log.warning("%d rows of %s repeat the pair of an earlier one, which counts", columns.num_repeated, path)
     return columns

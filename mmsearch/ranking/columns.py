@@ -28,12 +28,15 @@ class UserColumns:
         row_of: row of each pair that the table holds.
         values: NaN where a cell is empty, [rows, columns].
         num_repeated: rows of the table whose pair stood in an earlier one, which counts.
+        is_related: whether any row names the query or the document of a pair that was asked for; else it may well be
+            the wrong table.
     """
 
     names: tuple[str, ...]
     row_of: dict[Pair, int]
     values: Float64
     num_repeated: int = 0
+    is_related: bool = True
 
     def look_up(self, pairs: Sequence[Pair]) -> Float64:
         """Give the numbers of some pairs, [pairs, columns]; NaN for a pair that the table does not hold."""
@@ -51,19 +54,27 @@ def read_columns(path: Path, wanted: Collection[Pair], names: Sequence[str] | No
         names: the columns; None = all but `query` and `doc_id`.
 
     Raises:
-        TableError: a row cannot be read, a cell holds no finite number, a named column is absent, or the table holds
-            none of the pairs. Of rows with the same pair the first counts.
+        TableError: a row cannot be read, a cell holds no finite number, or a named column is absent. Of rows with the
+            same pair the first counts. That a pair, or all of them, stands in no row is no error.
     """
     check_readable(path)
     asked = frozenset(wanted)
+    queries, doc_ids = ({pair[at] for pair in asked} for at in (0, 1))
     row_of: dict[Pair, int] = {}
     found: dict[str, array[float]] = {name: array("d") for name in names or ()}
-    seen, repeated = set(_KEYS), 0
-    for line, cells in read_rows(path, _known(path, names), lambda line, header: _check_header(path, line, header)):
+    seen: set[str] = set()
+    repeated, related = 0, False
+
+    def check_header(line: int | None, header: list[str]) -> None:
+        _check_header(path, line, header)
+        seen.update(header)
+
+    for line, cells in read_rows(path, _known(path, names), check_header):
         if isinstance(cells, Unreadable):
             raise TableError(path, line, None, cells.problem)
         pair = (_key(path, line, cells, "query"), _key(path, line, cells, "doc_id"))
         seen.update(cells)
+        related = related or pair[0] in queries or pair[1] in doc_ids
         if pair not in asked:
             continue
         if pair in row_of:
@@ -73,10 +84,12 @@ def read_columns(path: Path, wanted: Collection[Pair], names: Sequence[str] | No
             own = found.setdefault(name, array("d", [np.nan]) * len(row_of))
             own.append(_number(path, line, name, cells.get(name)))
         row_of[pair] = len(row_of)
-    _check_found(path, row_of, found, seen)
+    if names is None and not row_of:
+        found = {name: array("d") for name in seen - set(_KEYS)}
+    _check_found(path, found, seen)
     kept = tuple(name for name in found) if names else tuple(sorted(found))
     stacked = np.stack([np.frombuffer(found[name]) for name in kept], axis=1)
-    return UserColumns(kept, row_of, stacked, repeated)
+    return UserColumns(kept, row_of, stacked, repeated, related)
 
 
 def _known(path: Path, names: Sequence[str] | None) -> frozenset[str]:
@@ -119,11 +132,9 @@ def _number(path: Path, line: int, name: str, cell: object) -> float:
         raise TableError(path, line, name, f"{error}; {advice}") from None
 
 
-def _check_found(path: Path, row_of: dict[Pair, int], found: dict[str, array[float]], seen: set[str]) -> None:
+def _check_found(path: Path, found: dict[str, array[float]], seen: set[str]) -> None:
     absent = sorted(found.keys() - seen)
-    if absent:
+    if absent and seen:  # JSON Lines without a row name no column
         raise TableError(path, None, absent[0], f"the column is missing; the columns here: {', '.join(sorted(seen))}")
-    if not row_of:
-        raise TableError(path, None, None, "holds none of the pairs that are to be scored; is it the right table?")
     if not found:
         raise TableError(path, None, None, "has no column but 'query' and 'doc_id'")

@@ -147,18 +147,26 @@ class FinalRanker:
 
         Args:
             features: what `FeatureScorer.score` gives.
-            columns: the user's columns by name, [docs] each; NaN where a number is missing.
+            columns: the user's columns by name, [docs] each, in the order of the candidates; NaN where a number is
+                missing.
 
         Raises:
-            DataError: a feature or column is absent.
+            DataError: a feature or column is absent, or a column has another length.
         """
         values = [np.where(missing, np.nan, value) for value, missing in map(features.column, self.told.features)]
+        num_docs = len(features.doc_ids)
         for name in self.told.columns:
             if columns is None or name not in columns:
                 raise DataError(
-                    f"{self._folder} was fitted with the column '{name}', which is absent; give it (--columns)"
+                    f"{self._folder} was fitted with the column '{name}', which is absent; give a number for each "
+                    f"candidate: score(features, columns={{'{name}': […]}})"
                 )
             values.append(np.asarray(columns[name], np.float64))
+            if values[-1].shape != (num_docs,):
+                raise DataError(
+                    f"the column '{name}' has shape {list(values[-1].shape)}; give one number for each of the "
+                    f"{num_docs} candidates, NaN where it is missing"
+                )
         return self._trees.score(np.stack(values, axis=1, dtype=np.float64))
 
 

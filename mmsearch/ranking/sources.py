@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmsearch.errors import ConfigError
+from mmsearch.errors import ConfigError, TableError
 from mmsearch.files import hash_file
 from mmsearch.ranking.columns import read_columns
 from mmsearch.ranking.feature_sets import check_columns
@@ -16,6 +16,12 @@ from mmsearch.ranking.settings import RankSettings
 from mmsearch.ranking.table import FeatureTable, feature_table
 from mmsearch.report.scores import read_grades
 from mmsearch.scoring import FeatureScorer
+
+#: What it means that queries of a table were learned from.
+_REPEATED = {
+    "validation": "learning may stop too late for queries that nobody has graded",
+    "test": "for queries that nobody has graded, the figures may be too good",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,8 @@ def read_tables(sources: Sources, scorer: FeatureScorer, features: tuple[str, ..
     if sources.columns is not None:
         pairs = {pair for one in grades.values() for pair in zip(one.queries, one.doc_ids, strict=True)}
         columns = read_columns(sources.columns, pairs, settings.columns)
+        if not columns.row_of:
+            raise TableError(sources.columns, None, None, "holds none of the graded pairs; is it the right table?")
         check_columns(columns.names, scorer.names)
         if len(columns.row_of) < len(pairs):
             absent = len(pairs) - len(columns.row_of)
@@ -110,7 +118,9 @@ def _notes(found: dict[str, FeatureTable], measured_on: str) -> list[str]:
     for name in ("validation", "test"):
         again = learned & set(found[name].rows.queries) if name in found else set()
         if again:
-            notes.append(f"{len(again):,} queries of the {name} grades were learned from as well")
+            of = f"{len(again):,} of the {found[name].rows.num_queries:,} queries of the {name} grades"
+            advice = "split the judgments of the ranker by query, not by video"
+            notes.append(f"{of} were learned from as well: {_REPEATED[name]}; {advice}")
     level = int(np.count_nonzero(~found["train"].has_pairs))
     if level:
         notes.append(f"{level:,} queries to learn from have videos of one grade alone; they teach nothing")

@@ -76,9 +76,30 @@ def test_what_cannot_be_used_is_named_with_its_line(tmp_path, rows_file, changed
         read_columns(path, WANTED, names)
 
 
-def test_a_table_of_other_pairs_or_without_columns_is_refused(tmp_path, rows_file):
-    with pytest.raises(TableError, match="holds none of the pairs"):
-        read_columns(rows_file(tmp_path / "a.jsonl", ROWS[2:]), WANTED)
+@pytest.mark.parametrize("names", [None, ["bm25", "ctr"]])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_table_of_none_of_the_pairs_says_whether_it_is_of_their_queries_or_documents(
+    tmp_path, rows_file, suffix, names
+):
+    for number, (change, related) in enumerate(
+        (({}, True), ({"query": "red ball", "doc_id": "z"}, True), ({"doc_id": "z"}, False))
+    ):
+        rows = [ROWS[2] | {"doc_id": "y"}, ROWS[2] | change]
+        found = read_columns(write(tmp_path / f"{number}.{suffix}", rows, rows_file), WANTED, names)
+        assert (found.names, found.row_of, found.is_related) == (("bm25", "ctr"), {}, related)
+        assert np.isnan(found.look_up(WANTED)).all()
+        assert found.look_up(WANTED).shape == (3, 2)
+
+
+def test_a_table_without_rows_is_one_of_none_of_the_pairs(tmp_path):
+    for name, text in (("a.csv", "query,doc_id,bm25\n"), ("b.jsonl", "")):
+        (tmp_path / name).write_text(text)
+        found = read_columns(tmp_path / name, WANTED, ["bm25"])
+        assert np.isnan(found.look_up(WANTED)).all()
+        assert not found.is_related
+
+
+def test_a_table_without_columns_is_refused(tmp_path, rows_file):
     with pytest.raises(TableError, match="has no column but"):
         read_columns(rows_file(tmp_path / "b.jsonl", [{"query": "red ball", "doc_id": "a"}]), WANTED)
     for name, text, problem in (

@@ -2,13 +2,18 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from mmsearch.cli.main import app
-from mmsearch.errors import ConfigError, DataError, FingerprintError
+from mmsearch.errors import ConfigError, DataError, FingerprintError, TableError
 from mmsearch.metrics.files import read_run
+from mmsearch.ranking import FinalRanker
+from mmsearch.scoring import FeatureScorer
 
 QUICK = ["max_rounds=25", "patience=10", "num_seeds=1", "min_docs_per_leaf=5", "resamples=100"]
 
@@ -104,7 +109,7 @@ def test_the_candidates_of_one_query_are_printed(world, ranker):
 
 def test_columns_are_needed_where_the_ranker_learned_from_them(world, with_columns, ranker, tmp_path):
     common = ("--index", world / "index", "--run", world / "test.jsonl", "--out", tmp_path / "a.run")
-    with pytest.raises(DataError, match=r"fitted with the columns bm25; give their table \(--columns\)"):
+    with pytest.raises(ConfigError, match="fitted with the columns bm25; give their table with --columns TABLE"):
         run("rank", "apply", "--ranker", with_columns, *common)
     run("rank", "apply", "--ranker", with_columns, *common, "--columns", world / "bm25.jsonl")
     assert None not in read_run(tmp_path / "a.run").scores
@@ -124,6 +129,64 @@ def test_candidates_without_a_row_of_columns_and_repeated_rows_are_counted(world
         said = " ".join(done.stderr.split())
         assert (f"3 of {len(judged)} candidates stand in no row of" in said) == told
         assert ("2 rows of" in said and "repeat the pair of an earlier one" in said) == told
+
+
+def test_the_lines_of_the_howto_score_with_columns(world, with_columns):
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "final-ranker.md").read_text(encoding="utf-8")
+    _, code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    ranker = FinalRanker.load(with_columns)
+    features = FeatureScorer.open(world / "index").score("aax0", ["d000", "d002"])
+    names = {"ranker": ranker, "features": features}
+    exec(code.replace("my_ctr", "bm25").replace("v00001", "d000"), names)
+    np.testing.assert_array_equal(names["scores"], ranker.score(features, {"bm25": np.array([0.12, math.nan])}))
+    told = r"fitted with the column 'bm25', which is absent; .* score\(features, columns=\{'bm25': \[…\]\}\)"
+    for columns in (None, {"ctr": [1.0, 2.0]}):
+        with pytest.raises(DataError, match=told):
+            ranker.score(features, columns)
+    with pytest.raises(DataError, match=r"'bm25' has shape \[1\]; give one number for each of the 2 candidates"):
+        ranker.score(features, {"bm25": [1.0]})
+
+
+def test_queries_that_no_row_of_columns_names_are_ranked_without_numbers(world, with_columns, ranker, tmp_path):
+    own = tmp_path / "other.csv"
+    for row, hint in (("aax0,other,1", False), ("other,d002,1", False), ("other,other,1", True)):
+        own.write_text(f"query,doc_id,bm25\n{row}\n")
+        asked = ("--query", "aax0", "--docs", "-", "--columns", own)
+        given = ("rank", "apply", "--ranker", with_columns, "--index", world / "index", *asked)
+        done = CliRunner().invoke(app, list(map(str, given)), input="d000\nd002\n")
+        assert done.exit_code == 0, done.output
+        assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == ["doc_id", "d002", "d000"]
+        said = " ".join(done.stderr.split())
+        assert "2 of 2 candidates stand in no row of" in said
+        assert ("which names none of their queries or ids: is it the right table?" in said) == hint
+    with pytest.raises(TableError, match=r"other\.csv: holds none of the graded pairs; is it the right table\?"):
+        fit(world, tmp_path / "new", "--columns", own)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.TSV", "a.parquet", "a.run", "a.trec", "a.txt", "a"])
+def test_the_ending_of_the_run_is_its_format_and_evaluate_reads_it(world, ranker, tmp_path, name):
+    given = ("--ranker", ranker, "--index", world / "index", "--run", world / "test.jsonl", "--out", tmp_path / name)
+    run("rank", "apply", *given)
+    measured = ("--qrels", world / "test.jsonl", "--run", tmp_path / name, "--metrics", "pnr", "--json")
+    (found,) = json.loads(run("evaluate", *measured, "--resamples", 100))["runs"].values()
+    told = json.loads((ranker / "ranker.json").read_text())["figures"]["rankers"]["all"]
+    assert found["pnr"]["value"] == pytest.approx(told["pnr"]["value"], abs=1e-12)
+    first = (tmp_path / name).read_bytes()[:20]
+    starts = {
+        ".jsonl": b'{"query": ',
+        ".csv": b"query,doc_id,score\n",
+        ".tsv": b"query\tdoc_id\tscore\n",
+        ".parquet": b"PAR1",
+    }
+    assert first.startswith(starts.get((tmp_path / name).suffix.lower(), first[:5] + b"\tQ0\t"))
+
+
+def test_a_run_of_another_ending_is_refused_before_anything_is_scored(tmp_path):
+    given = ("--ranker", tmp_path / "nowhere", "--index", tmp_path / "nowhere", "--run", tmp_path / "nowhere.run")
+    with pytest.raises(
+        DataError, match=r"a\.xlsx: cannot tell .* '\.xlsx'; write one of \.jsonl, \.ndjson, \.csv, \.tsv, "
+    ):
+        run("rank", "apply", *given, "--out", tmp_path / "a.xlsx")
 
 
 def test_another_model_is_refused_and_nothing_is_written(world, other_index, ranker, tmp_path):

@@ -94,9 +94,9 @@ def test_every_candidate_once_and_the_rest_in_its_order(found, top):
         assert all(row[2] < min(known, default=0.0) for row in tail if row[2] is not None)
 
 
-@pytest.mark.parametrize("name", ["out.jsonl", "out.run"])
+@pytest.mark.parametrize("name", ["out.jsonl", "out.run", "out.csv", "out.tsv", "out.parquet", "out"])
 def test_what_is_written_is_read_again(tmp_path, name):
-    run = run_of(("red panda", "视频 1", 0.1), ("red panda", "b", -2.5), ("red panda", "c", None), ("q", "b", 7.0))
+    run = run_of(('red "panda"', "视频 1", 0.1), ("red, panda", "b", -2.5), ("'", "c;", None), ("q", "b", 7.0))
     write_run(tmp_path / name, run, "tag")
     read = rows(read_run(tmp_path / name))
     assert [row[:2] for row in read] == [row[:2] for row in rows(run)]
@@ -119,7 +119,10 @@ def test_names_that_trec_text_cannot_hold_are_refused_and_nothing_is_left(tmp_pa
         for row in ((name, "a", 1.0), ("q", name, 1.0)):
             with pytest.raises(DataError, match=r"write \.jsonl"):
                 write_run(tmp_path / "out.run", run_of(("q", "a", 1.0), row), "tag")
-    for file in ("out.run", "out.jsonl"):
+    for file, name in (("out.tsv", "a\tb"), ("out.tsv", "a\n"), ("out.csv", "a\nb"), ("out.csv", "")):
+        with pytest.raises(DataError, match=r"write \.jsonl"):
+            write_run(tmp_path / file, run_of(("q", "a", 1.0), (name, "a", 1.0)), "tag")
+    for file in ("out.run", "out.jsonl", "out.csv", "out.parquet"):
         with pytest.raises(DataError, match="half a surrogate pair; write whole characters"):
             write_run(tmp_path / file, run_of(("q", "a", 1.0), ("red \ud83d ball", "a", 1.0)), "tag")
     assert list(tmp_path.iterdir()) == []
