@@ -12,7 +12,7 @@ import numpy as np
 
 from mmsearch.data.contents import contents_of
 from mmsearch.data.schema import RowError
-from mmsearch.errors import CorruptIndexError, DataError, IntegrityError, TableError
+from mmsearch.errors import CorruptIndexError, DataError, IntegrityError
 from mmsearch.index.layout import read_current
 from mmsearch.index.lock import BusyIndexError
 from mmsearch.types import Space
@@ -24,7 +24,7 @@ from serving.follow.ledger import Ledger
 from serving.follow.overlay import MovedError, publish_compacted, publish_overlay
 from serving.follow.pace import Pace
 from serving.follow.pipeline import Pipeline
-from serving.follow.rejects import Rejects
+from serving.follow.rejects import Rejects, error_of
 from serving.follow.served import Served
 from serving.follow.settings import FollowSettings
 from serving.follow.status import Status
@@ -195,7 +195,7 @@ class Follower:
     def _reject(self, entry: Entry, error: RowError) -> None:
         if self._rejects.add(entry, error):
             self._status.rejected += 1
-            log.warning("%s (listed in %s)", TableError(entry.where, None, error.column, error.problem), self._rejects.path)
+            log.warning("%s (listed in %s)", error_of(entry, error), self._rejects.path)
 
     def _hear(self) -> None:
         for event in self._pipeline.events():

@@ -75,7 +75,7 @@ class Rejects:
         row = cells.raw if isinstance(cells, Unreadable) else cells
         shown = row if len(str(row)) <= _MAX_ROW_CHARS else f"{str(row)[:_MAX_ROW_CHARS]}…"
         line = BytesIO()
-        Quarantine(line).add(TableError(entry.where, None, error.column, error.problem), shown)
+        Quarantine(line).add(error_of(entry, error), shown)
         if not self._remember(line.getvalue()):
             return False
         try:
@@ -89,3 +89,8 @@ class Rejects:
             raise DataError(f"{self.path}: cannot be written: {problem.strerror or problem}") from problem
         self.count += 1
         return True
+
+
+def error_of(entry: Entry, error: RowError) -> TableError:
+    """Give what is wrong with a change, with its place."""
+    return TableError(entry.where, None, error.column, error.problem)
