@@ -26,7 +26,10 @@ EXAMPLES = """**Examples**
 """
 
 _MAX_TITLE = 60
-_PIPE_WIDTH = 200
+#: Letters of an id that stand in one line of a table; longer ones go on in the next.
+_MAX_ID = 32
+#: A pipe has no width, and no column may be cut to one.
+_PIPE_WIDTH = 10_000
 
 
 class Format(StrEnum):
@@ -85,9 +88,12 @@ def run(
 
     titles = None if videos is None else read_titles(videos, set(features.doc_ids))
     console = Console()
-    if not console.is_terminal:  # a pipe has no width; columns must not be cut to one
+    if not console.is_terminal:
         console = Console(width=_PIPE_WIDTH)
-    console.print(to_table(features, titles, every=every))
+    table = to_table(features, titles, every=every)
+    if console.measure(table, options=console.options.update(max_width=_PIPE_WIDTH)).minimum > console.width:
+        table = to_long_table(features, titles, every=every)
+    console.print(table)
 
 
 def recall(scorer: FeatureScorer, search: SpaceSearch, query: str, space: str | None, k: int) -> RankFeatures:
@@ -118,14 +124,15 @@ def to_table(features: RankFeatures, titles: dict[str, str] | None, *, every: bo
     Ids and titles are shown as they are, never as markup. The single-modality features (`SPACE.MODALITY`) are shown
     when `every` is asked for.
     """
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    offered = [name for name in features.names if every or "." not in name]
-    shown = [name for name in offered if not features.column(name)[1].all()]
+    shown = _shown(features, every)
     table = Table(box=None, header_style="bold")
     table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("doc_id", overflow="fold", min_width=8)
+    longest = max((cell_len(_printable(doc_id)) for doc_id in features.doc_ids), default=0)
+    table.add_column("doc_id", overflow="fold", min_width=max(8, min(longest, _MAX_ID)))
     if titles is not None:
         table.add_column("title", min_width=20)
     for name in shown:
@@ -137,6 +144,35 @@ def to_table(features: RankFeatures, titles: dict[str, str] | None, *, every: bo
         cells += ["" if (value := row[name]) is None else f"{value:.3f}" for name in shown]
         table.add_row(*cells)
     return table
+
+
+def to_long_table(features: RankFeatures, titles: dict[str, str] | None, *, every: bool = False) -> Table:
+    """Lay out the same as `to_table` for a narrow window: a line for each feature of each video, nothing cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold")
+    table.add_column("#", justify="right", no_wrap=True)
+    heads = ("doc_id", "feature") if titles is None else ("doc_id, title", "feature")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    table.add_column("score", justify="right", no_wrap=True)
+    shown = _shown(features, every)
+    for number, (doc_id, row) in enumerate(features.to_rows(), 1):
+        texts = [_printable(doc_id), *([] if titles is None else [_printable(titles.get(doc_id, ""))[:_MAX_TITLE]])]
+        rows = [(name, value) for name in shown if (value := row[name]) is not None]
+        for at in range(max(len(texts), len(rows))):
+            name, value = rows[at] if at < len(rows) else ("", None)
+            score = "" if value is None else f"{value:.3f}"
+            told = Text(texts[at] if at < len(texts) else "")
+            table.add_row(str(number) if at == 0 else "", told, Text(name), score)
+    return table
+
+
+def _shown(features: RankFeatures, every: bool) -> list[str]:
+    """Give the features that any of the videos has; of single modalities only when `every` one is asked for."""
+    offered = [name for name in features.names if every or "." not in name]
+    return [name for name in offered if not features.column(name)[1].all()]
 
 
 def _printable(text: str) -> str:

@@ -6,13 +6,16 @@ import json
 import subprocess
 import sys
 
+import click
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from mmsearch.cli import index as index_verbs
 from mmsearch.cli import score, search
 from mmsearch.errors import DataError
+from mmsearch.index.recall.search import ExactSearch
 from mmsearch.scoring import FeatureScorer
 
 app = typer.Typer()
@@ -100,6 +103,27 @@ def test_search_shows_titles_as_they_are(index_dir, tmp_path):
     assert "[red]title 8[/red]" in shown
     assert "\x1b" not in shown
     assert len(shown.splitlines()) == 1 + 26
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 300])
+def test_nothing_is_cut_in_a_narrow_window(publish_wide, tmp_path, monkeypatch, width):
+    """Where the columns do not stand side by side, the features stand below each other; ids stay whole."""
+    folder, videos = publish_wide(), tmp_path / "videos.jsonl"
+    scorer = FeatureScorer.open(folder)
+    features = search.recall(scorer, ExactSearch(scorer.index), "red", "content", 3)
+    videos.write_text("\n".join(json.dumps({"doc_id": i, "title": f"title of {i}"}) for i in features.doc_ids))
+    monkeypatch.setattr(Console, "is_terminal", True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    for more in ([], ["--videos", str(videos)]):
+        words = f"search red --index {folder} -k 3 --all-features --space content".split()
+        shown = click.unstyle(CliRunner().invoke(app, [*words, *more], catch_exceptions=False).stdout)
+        assert max(len(line.rstrip()) for line in shown.splitlines()) <= width
+        assert "…" not in shown
+        seen = shown.split()
+        for doc_id, row in features.to_rows():
+            assert doc_id in seen
+            assert all(f"{value:.3f}" in seen for value in row.values() if value is not None)
+        assert ("score" in seen) is (width < 100)
 
 
 def test_a_blank_query_finds_nothing(index_dir):
