@@ -117,7 +117,7 @@ def run(
     Prints a row for every feature or run: PNR with its 95 % interval (bootstrap over queries), NDCG and other measures;
     then the differences between them, with p-values corrected for their number, and the least difference that so many
     queries can show. Scores that are missing, NaN or infinite rank last, tied among themselves. They are counted, and
-    so is all else that is unusual in the input.
+    so is all else that is unusual in the input: judged videos that are not in the index, for one.
     """
     from mmsearch.metrics import report
     from mmsearch.metrics.inputs import run_inputs, scored_inputs
@@ -158,11 +158,16 @@ def _index_inputs(
 
     from mmsearch import logs
     from mmsearch.index.recall.search import ExactSearch
-    from mmsearch.metrics.inputs import feature_inputs, retrieval_inputs
+    from mmsearch.metrics.inputs import check_held, feature_inputs, retrieval_inputs
     from mmsearch.scoring import FeatureScorer
 
     grades = _grades(judgments, aspect)
     scorer = FeatureScorer.open(index, on_mixed=on_mixed.value, derived=False)
+
+    def holds(doc_ids: Sequence[str]) -> np.ndarray:
+        return scorer.index.rows(doc_ids) >= 0
+
+    check_held(grades, holds, judgments, f"the index {index}")
     with logs.progress("score", len(set(grades.queries)), unit="queries") as bar:
 
         def score(query: str, doc_ids: Sequence[str]) -> dict[str, np.ndarray]:
@@ -172,7 +177,7 @@ def _index_inputs(
             return dict(zip(features.names, values.T, strict=True))
 
         if depth is None:
-            return feature_inputs(grades, score, duplicates=duplicates)
+            return feature_inputs(grades, score, duplicates=duplicates, holds=holds)
         search = partial(ExactSearch(scorer.index).search, k=depth)
 
         def retrieve(query: str, doc_ids: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -183,7 +188,7 @@ def _index_inputs(
                 found[name] = dict(best) | {doc_id: value for doc_id, value in scored if not math.isnan(value)}
             return found
 
-        return retrieval_inputs(grades, retrieve, duplicates=duplicates)
+        return retrieval_inputs(grades, retrieve, duplicates=duplicates, holds=holds)
 
 
 def _grades(judgments: Path, aspect: str) -> Grades:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+_log = logging.getLogger(__name__)
 
 EXAMPLES = """
 **Examples**
@@ -62,6 +65,9 @@ def run(
         raise ConfigError("--against compares with --index: give --index and --judgments too")
     sources = Sources(run_dir, index, judgments, corpus, videos, against)
     facts = gather(sources, load_arguments(ReportSettings, settings or []))
+    for check in facts.lineage.checks:
+        if check.holds is False:
+            _log.warning("not so: %s; check the folders, or the page tells of two models", check.what)
     page = render(facts).encode("utf-8")
     write_bytes(out, page)
     if as_json:

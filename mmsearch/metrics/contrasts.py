@@ -37,6 +37,8 @@ class Contrast:
         p_holm: the same, corrected for all comparisons of the family.
         detectable: least true difference that these queries show with power 0.8, see `detectable_difference`.
         num_queries: queries that have a say.
+        family_size: comparisons that `p_holm` is corrected for.
+        family: which ones these are, in words.
     """
 
     measure: str
@@ -48,6 +50,8 @@ class Contrast:
     p_holm: float
     detectable: float
     num_queries: int
+    family_size: int = 1
+    family: str = "this one"
 
     @property
     def is_significant(self) -> bool:
@@ -70,7 +74,7 @@ def contrast(
     permutations: int = 10_000,
     seed: int = 0,
 ) -> list[Contrast]:
-    """Compare evaluations by their measures.
+    """Compare evaluations by their measures. One without any score (`Evaluation.has_scores`) is compared with nothing.
 
     Args:
         evaluations: with the same measures, resamples and seed, over the same judged queries in the same order.
@@ -88,25 +92,34 @@ def contrast(
         ConfigError: `which` is no such thing.
         ValueError: the evaluations are over different numbers of queries.
     """
-    if len(evaluations) < 2:
-        return []
-    shown = _pairs(evaluations, which)
     is_chosen = which in [evaluation.name for evaluation in evaluations]
+    if not is_chosen and which not in ("all", "best"):
+        names = ", ".join(evaluation.name for evaluation in evaluations)
+        raise ConfigError(f"cannot compare with '{which}'; write all, best, none, or one of: {names}")
+    evaluations = [evaluation for evaluation in evaluations if evaluation.has_scores]
+    shown = _pairs(evaluations, which)
+    if not shown:
+        return []
     family = shown if is_chosen else list(combinations(range(len(evaluations)), 2))
     systems = [evaluation.statistics[:measures] for evaluation in evaluations]
     permutations = max(permutations, _SWAPS_PER_COMPARISON * len(family) * len(systems[0]))
     found = randomisation_tests(systems, family, permutations=permutations, seed=seed)
     adjusted = np.reshape(holm([p for row in found for p in row]), (len(family), -1)).tolist()
     at = {frozenset(pair): row for row, pair in enumerate(family)}
+    told = f"each other with '{which}'" if is_chosen else f"all pairs of {len(evaluations)}"
+    told += f", by {len(systems[0])} measures" if len(systems[0]) > 1 else ""
+    whole = (len(family) * len(systems[0]), told)
     return [
-        _contrast(evaluations[i], evaluations[j], measure, found[row][measure], adjusted[row][measure])
+        _contrast(evaluations[i], evaluations[j], measure, found[row][measure], adjusted[row][measure], whole)
         for i, j in shown
         for row in [at[frozenset((i, j))]]
         for measure in range(len(systems[0]))
     ]
 
 
-def _contrast(a: Evaluation, b: Evaluation, measure: int, p_value: float, p_holm: float) -> Contrast:
+def _contrast(
+    a: Evaluation, b: Evaluation, measure: int, p_value: float, p_holm: float, family: tuple[int, str]
+) -> Contrast:
     of_a, of_b = a.results[measure], b.results[measure]
     differences = a.samples[measure] - b.samples[measure]
     return Contrast(
@@ -119,17 +132,17 @@ def _contrast(a: Evaluation, b: Evaluation, measure: int, p_value: float, p_holm
         p_holm,
         detectable_difference(differences),
         max(of_a.num_queries, of_b.num_queries),
+        *family,
     )
 
 
 def _pairs(evaluations: Sequence[Evaluation], which: str) -> list[tuple[int, int]]:
+    """Give the pairs that are shown, by place; none where the named one has no score or stands alone."""
     names = [evaluation.name for evaluation in evaluations]
     if which in names:
         return [(i, names.index(which)) for i, name in enumerate(names) if name != which]
-    if which == "all":
-        return list(combinations(range(len(names)), 2))
-    if which == "best":
+    if which == "best" and names:
         values = [evaluation.results[0].value for evaluation in evaluations]
         best = max(range(len(values)), key=lambda i: (not math.isnan(values[i]), values[i]))
         return [(best, i) for i in range(len(names)) if i != best]
-    raise ConfigError(f"cannot compare with '{which}'; write all, best, none, or one of: {', '.join(names)}")
+    return list(combinations(range(len(names)), 2)) if which == "all" else []

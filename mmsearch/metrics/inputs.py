@@ -8,10 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mmsearch.errors import ConfigError
+from mmsearch.errors import ConfigError, DataError
 from mmsearch.metrics.files import read_grades, read_run, read_scored
 from mmsearch.metrics.join import Duplicates, Grades, Scores, beside, join, judged_rows
-from mmsearch.metrics.scored import Float64, Scored
+from mmsearch.metrics.scored import Bools, Float64, Scored
+
+#: Tells which documents an index holds, [docs].
+Holds = Callable[[Sequence[str]], Bools]
+#: Letters of an id that an error shows.
+_MAX_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,32 @@ def run_inputs(
     return found
 
 
+def check_held(grades: Grades, holds: Holds, judgments: Path | str, index: Path | str) -> None:
+    """Refuse judgments that an index can say nothing of.
+
+    Args:
+        grades: the judgments.
+        holds: of the index.
+        judgments: where they stand, for the message.
+        index: what the index is called there.
+
+    Raises:
+        DataError: the index holds none of the judged documents.
+    """
+    doc_ids = list(dict.fromkeys(grades.doc_ids))
+    if doc_ids and not holds(doc_ids).any():
+        raise DataError(
+            f"{judgments}: none of its {len(doc_ids):,} judged videos is in {index} "
+            f"(the first is {doc_ids[0][:_MAX_SHOWN]!r}); check that both are of the same videos and write doc_id alike"
+        )
+
+
 def feature_inputs(
-    grades: Grades, score: Callable[[str, Sequence[str]], Mapping[str, Float64]], *, duplicates: Duplicates = "all"
+    grades: Grades,
+    score: Callable[[str, Sequence[str]], Mapping[str, Float64]],
+    *,
+    duplicates: Duplicates = "all",
+    holds: Holds | None = None,
 ) -> list[Input]:
     """Give the table of every rank feature over the same judgments.
 
@@ -78,6 +107,7 @@ def feature_inputs(
         score: gives the values of every feature by name for a query and its documents, [docs]; NaN where missing. It
             must give the same features for every query.
         duplicates: what to do with repeated judgments.
+        holds: of the index: judgments of other documents are counted apart from those that lack a feature.
     """
     part, _, odd = _judged(grades, range(len(grades.queries)), duplicates)
     table = Scored.from_columns(part.queries, part.doc_ids, part.levels, np.full(len(part.queries), np.nan))
@@ -86,11 +116,12 @@ def feature_inputs(
         score(query, table.doc_ids[start:end])
         for query, start, end in zip(table.queries, table.starts, ends, strict=True)
     ]
+    strangers = _strangers(part, holds)
     found = []
     for name in parts[0]:
         values = np.concatenate([part[name] for part in parts]).astype(np.float64)
         missing = {"missing_scores": int(np.isnan(values).sum())}
-        found.append(Input(name, None, table.with_scores(values), odd | missing))
+        found.append(Input(name, None, table.with_scores(values), _apart(odd | missing, strangers)))
     return found
 
 
@@ -99,6 +130,7 @@ def retrieval_inputs(
     retrieve: Callable[[str, Sequence[str]], Mapping[str, Mapping[str, float]]],
     *,
     duplicates: Duplicates = "all",
+    holds: Holds | None = None,
 ) -> list[Input]:
     """Give the table of every rank feature over a whole corpus: judged documents, and those that nobody judged.
 
@@ -107,6 +139,7 @@ def retrieval_inputs(
         retrieve: gives, for a query and its judged documents, the scores of documents by feature: of the judged ones
             that have one, and of the best of the corpus. It must give the same features for every query.
         duplicates: what to do with repeated judgments.
+        holds: as for `feature_inputs`.
     """
     part, _, odd = _judged(grades, range(len(grades.queries)), duplicates)
     judged: dict[str, list[str]] = {}
@@ -120,7 +153,20 @@ def retrieval_inputs(
             run.doc_ids.extend(scores)
             run.scores.extend(scores.values())
     tables = {name: join(part, run) for name, run in runs.items()}
-    return [Input(name, None, scored, odd | more) for name, (scored, more) in tables.items()]
+    strangers = _strangers(part, holds)
+    return [Input(name, None, scored, _apart(odd | more, strangers)) for name, (scored, more) in tables.items()]
+
+
+def _strangers(grades: Grades, holds: Holds | None) -> int | None:
+    """Count the judgments of documents that an index does not hold; None where it was not asked."""
+    return None if holds is None else int(np.count_nonzero(~holds(grades.doc_ids)))
+
+
+def _apart(oddities: dict[str, int], strangers: int | None) -> dict[str, int]:
+    """Count unknown documents, none of which has a score, apart from missing scores."""
+    if strangers is None:
+        return oddities
+    return oddities | {"not_in_index": strangers, "missing_scores": oddities["missing_scores"] - strangers}
 
 
 def _parts(path: Path, grades: Grades, grouped: bool) -> list[tuple[str | None, Sequence[int]]]:

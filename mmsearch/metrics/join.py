@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,11 +55,16 @@ ODDITIES = {
     "repeated": "judgments whose (query, doc_id) stood in an earlier row",
     "conflicting": "repeated judgments whose grade differs from the first",
     "negative_grades": "judgments below 0; they count as 0",
+    "respelled": "judgments of queries that differ from an earlier one only in blanks at the ends or in Unicode's form "
+    "(NFC); queries of their own, since texts are taken as they are: write them alike",
+    "not_in_index": "judgments of videos that are not in the index; unscored",
     "missing_scores": "judgments without a score; unscored: ranked last, tied among themselves",
     "nan_scores": "judgments whose score is not a number; unscored",
     "infinite_scores": "judgments whose score is infinite; unscored",
     "unjudged": "scored rows without a judgment, of judged queries; irrelevant in ranked lists, in no pair",
     "other_queries": "scored rows of queries without a judgment; left out",
+    "other_spellings": "of these, rows whose query differs from a judged one only in blanks at the ends or in "
+    "Unicode's form (NFC); write them alike",
     "repeated_scores": "scored rows whose (query, doc_id) stood in an earlier row; the first counts",
 }
 
@@ -80,8 +86,20 @@ def judged_rows(grades: Grades, duplicates: Duplicates = "all") -> tuple[list[in
         "repeated": len(grades.queries) - len(first),
         "conflicting": conflicting,
         "negative_grades": sum(grade < 0 for grade in grades.grades),
+        "respelled": _respelled(grades.queries),
     }
     return rows, oddities
+
+
+def spelling(query: str) -> str:
+    """Give a query as people see it: composed (Unicode NFC), without blanks at its ends."""
+    return unicodedata.normalize("NFC", query).strip()
+
+
+def _respelled(queries: Iterable[str]) -> int:
+    """Count the rows whose query looks like an earlier one and is another text."""
+    first: dict[str, str] = {}
+    return sum(first.setdefault(spelling(query), query) != query for query in queries)
 
 
 def usable_scores(scores: Sequence[float | None]) -> tuple[Float64, dict[str, int]]:
@@ -115,6 +133,8 @@ def join(grades: Grades, run: Scores) -> tuple[Scored, dict[str, int]]:
     keys = [*zip(grades.queries, grades.doc_ids, strict=True)]
     found, oddities = usable_scores([score_of.get(key) for key in keys])
     others, _ = usable_scores([score_of[key] for key in extra])
+    strays = [query for query, _ in score_of if query not in queries]
+    seen = {spelling(query) for query in queries} if strays else set()
     table = Scored.from_columns(
         [*grades.queries, *(query for query, _ in extra)],
         [*grades.doc_ids, *(doc_id for _, doc_id in extra)],
@@ -123,6 +143,7 @@ def join(grades: Grades, run: Scores) -> tuple[Scored, dict[str, int]]:
     )
     return table, oddities | {
         "unjudged": len(extra),
-        "other_queries": sum(query not in queries for query, _ in score_of),
+        "other_queries": len(strays),
+        "other_spellings": sum(spelling(query) in seen for query in strays),
         "repeated_scores": len(run.queries) - len(score_of),
     }

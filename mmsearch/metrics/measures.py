@@ -7,7 +7,7 @@ Measures that differ have different names.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property, partial
 from typing import Any, get_args
@@ -17,7 +17,7 @@ import numpy as np
 from mmsearch.errors import ConfigError
 from mmsearch.metrics import ranking
 from mmsearch.metrics.names import Choice, parse, read_options
-from mmsearch.metrics.pnr import PnrCounts, Ties, Weights, count_pairs, pair_accuracy, ratio
+from mmsearch.metrics.pnr import PnrCounts, Ties, Weights, count_pairs, pair_accuracy, ratio_of_part
 from mmsearch.metrics.ranking import Ranking
 from mmsearch.metrics.scored import Float64, Scored
 from mmsearch.metrics.statistic import Statistic, mean_of
@@ -56,14 +56,28 @@ def _pnr(
 ) -> Statistic:
     pairs = table.pairs.select(min_gap=min_gap)
     counts = pairs.per_query(weights).astype(np.float64)
-    return Statistic(name, counts, partial(ratio, ties=ties), int(counts.any(axis=1).sum()), pairs.totals)
+    found = Statistic(name, counts, partial(ratio_of_part, ties=ties), int(counts.any(axis=1).sum()), pairs.totals)
+    return _if_scored(found, table)
 
 
 def _pair_accuracy(
     name: str, table: Table, k: int | None, *, ties: Ties = "half", min_gap: int = 1, weights: Weights = "none"
 ) -> Statistic:
     counts = table.pairs.select(min_gap=min_gap).per_query(weights)
-    return mean_of(name, pair_accuracy(counts.astype(np.float64), ties))
+    return _if_scored(mean_of(name, pair_accuracy(counts.astype(np.float64), ties)), table)
+
+
+def _if_scored(found: Statistic, table: Table) -> Statistic:
+    """Give a measure of pairs as it is, or undefined where no document of any pair has a score: all pairs are then
+    tied, and the figure would be the one of chance."""
+    rows = table.scored
+    with_pairs = np.flatnonzero(found.counts.any(axis=1))
+    scored = np.isin(rows.query[rows.judged & rows.retrieved], with_pairs).any()
+    return found if scored else replace(found, combine=_undefined)
+
+
+def _undefined(sums: Float64) -> Float64:
+    return np.full(sums.shape[:-1], np.nan)
 
 
 def _graded(values: Callable[[Ranking, int | None], Float64], name: str, table: Table, k: int | None) -> Statistic:
@@ -82,7 +96,7 @@ def _binary(
 
 
 def _auc(name: str, table: Table, k: int | None, *, relevant: int | None = None) -> Statistic:
-    return mean_of(name, ranking.auc(table.scored, relevant or table.relevant))
+    return _if_scored(mean_of(name, ranking.auc(table.scored, relevant or table.relevant)), table)
 
 
 def _err(name: str, table: Table, k: int | None, *, max_grade: int | None = None) -> Statistic:

@@ -128,7 +128,8 @@ def _coded(grades: Int64) -> tuple[Int64, npt.NDArray[np.unsignedinteger]]:
 
 
 def ratio(sums: Float64, ties: Ties = "half") -> Float64:
-    """Give the PNR of concordant, discordant and tied pairs, [..., 3] to [...]. Without any pair it is 0.
+    """Give the PNR of concordant, discordant and tied pairs, [..., 3] to [...]. Without any pair it is 0, as in the
+    public script; the measure `pnr` is then undefined, see `ratio_of_part`.
 
     Ties: `half` is the public rule; `ignore` leaves them out; `discordant` counts them as wrong, so that a model that
     gives the same score to all gets 0 instead of 1.
@@ -141,12 +142,12 @@ def ratio(sums: Float64, ties: Ties = "half") -> Float64:
     return np.asarray(concordant / np.maximum(1, discordant), dtype=np.float64)
 
 
-def ratio_of_part(sums: Float64) -> Float64:
-    """Give the PNR of a part of the pairs (ties count half), [..., 3] to [...]; NaN without any pair.
+def ratio_of_part(sums: Float64, ties: Ties = "half") -> Float64:
+    """Give the PNR of some pairs, [..., 3] to [...]; unlike `ratio`, NaN without any pair.
 
     A bootstrap sample that happens to draw none of a small part is then left out of its interval, and is no bad one.
     """
-    return np.where(sums.sum(axis=-1) > 0, ratio(sums), np.nan)
+    return np.where(sums.sum(axis=-1) > 0, ratio(sums, ties), np.nan)
 
 
 def pair_accuracy(sums: Float64, ties: Ties = "half") -> Float64:
@@ -175,9 +176,9 @@ def pnr(
         ties: what a pair tied in score counts for, see `ratio`.
         min_gap: only pairs whose grades are at least so far apart.
         weights: `grade_gap` weighs a pair by the difference of its grades.
-        average: `pooled` sums the pairs of all queries, so that long lists weigh more; `macro` is the mean of
-            `pair_accuracy` over the queries that have a pair (a ratio has no useful mean: it is unbounded), NaN
-            without one.
+        average: `pooled` sums the pairs of all queries, so that long lists weigh more; it is 0 without a pair. `macro`
+            is the mean of `pair_accuracy` over the queries that have a pair (a ratio has no useful mean: it is
+            unbounded), NaN without one.
     """
     per_query = counts.select(min_gap=min_gap).per_query(weights).astype(np.float64)
     if average == "pooled":

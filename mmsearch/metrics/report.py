@@ -130,8 +130,32 @@ def report_tables(
 
 
 def note_lines(measured: Sequence[Measured], contrasts: Sequence[Contrast] = ()) -> list[str]:
-    """Say what the queries are too few for, and what was unusual in the inputs, a line for each kind."""
-    return [*tables.power_lines(contrasts), *oddity_lines(measured)]
+    """Say what the figures rest on, what is compared, what the queries are too few for, and what was unusual in the
+    inputs, a line for each kind."""
+    compared = [*tables.family_lines(contrasts), *tables.power_lines(contrasts)]
+    return [*_query_lines(measured), *_scoreless_lines(measured), *compared, *oddity_lines(measured)]
+
+
+def _query_lines(measured: Sequence[Measured]) -> list[str]:
+    """Say on how many queries the measures rest, where these are not all judged ones. That is a matter of the grades
+    alone, and so the same for all that is measured on them."""
+    whole = next((one.evaluation for one in measured if one.source.group is None), None)
+    if whole is None:
+        return []
+    rest: dict[int, list[str]] = {}
+    for result in whole.results:
+        if result.num_queries < whole.num_queries:
+            rest.setdefault(result.num_queries, []).append(result.name)
+    told = "; ".join(f"{', '.join(names)}: on {count:,}" for count, names in rest.items())
+    why = "the others have no pair of different grades, or nothing relevant"
+    return [f"{told} of {whole.num_queries:,} judged queries; {why}"] if told else []
+
+
+def _scoreless_lines(measured: Sequence[Measured]) -> list[str]:
+    """Name what has no score at all."""
+    wholes = [one.evaluation for one in measured if one.source.group is None]
+    names = [one.name for one in wholes if not one.has_scores]
+    return [f"{', '.join(names)}: without any score: no PNR, and in no comparison"] if names else []
 
 
 def oddity_lines(measured: Sequence[Measured]) -> list[str]:

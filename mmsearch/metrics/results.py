@@ -57,6 +57,11 @@ class Evaluation:
     statistics: tuple[Statistic, ...] = field(repr=False)
     samples: tuple[Float64, ...] = field(repr=False)
 
+    @property
+    def has_scores(self) -> bool:
+        """Whether any judged row has a usable score: without one there is nothing to compare."""
+        return self.missing < 1
+
 
 def evaluate(name: str, table: Table, measures: Sequence[str], *, resamples: int = 1_000, seed: int = 0) -> Evaluation:
     """Compute measures of one table with their 95 % intervals.

@@ -51,7 +51,8 @@ def contrast_json(contrast: Contrast) -> dict[str, str | float | int | None]:
         "queries_needed": contrast.queries_needed,
     }
     names: dict[str, str | float | int | None] = {"measure": contrast.measure, "a": contrast.a, "b": contrast.b}
-    return names | {k: _finite(v) for k, v in numbers.items()} | {"num_queries": contrast.num_queries}
+    counts = {"num_queries": contrast.num_queries, "family_size": contrast.family_size}
+    return names | {k: _finite(v) for k, v in numbers.items()} | counts
 
 
 def measure_rows(evaluations: Sequence[Evaluation], first: str) -> tuple[list[str], list[list[str]]]:
@@ -118,25 +119,40 @@ def contrast_rows(contrasts: Sequence[Contrast]) -> tuple[list[str], list[list[s
 
 
 def power_lines(contrasts: Sequence[Contrast]) -> list[str]:
-    """Say, a line for each measure, which differences are smaller than the queries can show, and how many would do."""
+    """Say, a line for each measure, which differences are smaller than the queries can show, and how many would do.
+
+    What they can show is another number for each comparison: the more two systems differ in what they do, the larger.
+    """
     lines = []
     for measure in dict.fromkeys(one.measure for one in contrasts):
         own = [one for one in contrasts if one.measure == measure]
         small = [one for one in own if not one.is_significant and abs(one.difference) < one.detectable]
         if small:
-            least = min(one.detectable for one in small)
             lines.append(
-                f"{measure}: {small[0].num_queries:,} queries show differences of {least:.2g} or more (power 0.8); "
-                f"too few for {'; '.join(map(_needed, small[:_MOST_NAMED]))}"
+                f"{measure}: {small[0].num_queries:,} queries are too few (power 0.8) for "
+                + "; ".join(map(_needed, small[:_MOST_NAMED]))
                 + (f"; and {len(small) - _MOST_NAMED} more" if len(small) > _MOST_NAMED else "")
             )
     return lines
 
 
+def family_lines(contrasts: Sequence[Contrast]) -> list[str]:
+    """Say what `p (Holm)` is corrected for, where that is not just the comparisons that are shown."""
+    families = dict.fromkeys((one.family_size, one.family) for one in contrasts)
+    if [size for size, _ in families] in ([], [len(contrasts)]):
+        return []
+    told = []
+    for size, family in families:
+        shown = sum((one.family_size, one.family) == (size, family) for one in contrasts)
+        why = "; the best was found by looking at them all" if shown < size else ""
+        told.append(f"{size:,} {'comparison' if size == 1 else 'comparisons'} ({family}{why})")
+    return [f"p (Holm) is p corrected for {' and, apart from them, for '.join(told)}"]
+
+
 def _needed(one: Contrast) -> str:
     needed = one.queries_needed
-    pair = f"{one.a} − {one.b} ({_signed(one.difference)}"
-    return f"{pair}, needs about {float(f'{needed:.2g}'):,.0f})" if needed < _UNREACHABLE else f"{pair})"
+    pair = f"{one.a} − {one.b} ({_signed(one.difference)}, where they show {one.detectable:.2g} or more"
+    return f"{pair}; needs about {float(f'{needed:.2g}'):,.0f})" if needed < _UNREACHABLE else f"{pair})"
 
 
 def _finite(value: float) -> float | None:

@@ -58,10 +58,13 @@ def baseline_of(features: Sequence[str], columns: Sequence[str], settings: RankS
     return tuple(columns) or tuple(name for name in features if _is_text(name))
 
 
-def compared_sets(every: Sequence[str], baseline: Sequence[str], settings: RankSettings) -> dict[str, tuple[str, ...]]:
-    """Give the sets of features that rankers are fitted on, by name: all, the baseline, and it with each other one."""
+def compared_sets(
+    every: Sequence[str], baseline: Sequence[str], settings: RankSettings, empty: Sequence[str] = ()
+) -> dict[str, tuple[str, ...]]:
+    """Give the sets of features that rankers are fitted on, by name: all, the baseline, and it with each other one
+    that is not `empty`."""
     sets: dict[str, tuple[str, ...]] = {ALL: tuple(every)}
-    others = [name for name in every if name not in baseline]
+    others = [name for name in every if name not in baseline and name not in empty]
     if settings.compare and others:
         sets[BASELINE] = tuple(baseline)
         sets |= {f"{BASELINE} + {name}": (*baseline, name) for name in others if len(every) > len(baseline) + 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from mmsearch.metrics.inputs import Input
 from mmsearch.metrics.measures import check_measures
 from mmsearch.metrics.report import Measured, default_relevant, report_json
 from mmsearch.metrics.scored import Float64
+from mmsearch.metrics.tables import number
 from mmsearch.ranking.feature_sets import ALL, BASELINE, baseline_of, choose_features, compared_sets
 from mmsearch.ranking.lambdamart import Fit, Trees, fit_trees
 from mmsearch.ranking.ranker import RankerFile, derived_parts, ranked_spaces
@@ -76,7 +78,8 @@ def fit(sources: Sources, settings: RankSettings) -> Fitted:
     settings = settings.model_copy(update={"relevant": settings.relevant or _relevant(tables)})
     every = tables.train.names
     baseline = baseline_of(features, tables.columns, settings)
-    fits = _fit_all(compared_sets(every, baseline, settings), tables, settings)
+    empty = _empty(tables.train)
+    fits = _fit_all(compared_sets(every, baseline, settings, empty), tables, settings)
     measured = [_measured(name, [scores for _, scores in own], tables, settings) for name, own in fits.items()]
     best = _best_alone(tables.train)
     at = tables.measured.names.index(best)
@@ -84,9 +87,12 @@ def fit(sources: Sources, settings: RankSettings) -> Fitted:
     contrasts = _contrasts(measured, settings)
     whole = [trees for trees, _ in fits[ALL] if trees is not None]
     shares = dict(zip(every, zip(*(_shares(one, tables.measured) for one in whole), strict=True), strict=True))
+    kept = _kept(fits[ALL][0][1], tables, settings)
+    notes = (*_notes(kept, empty, settings), *tables.notes)
     figures = report_json(measured, "ranker", contrasts) | {
+        "kept": kept,
         "measured_on": tables.measured_on,
-        "notes": list(tables.notes),
+        "notes": list(notes),
     }
     told = RankerFile(
         features=features,
@@ -102,9 +108,7 @@ def fit(sources: Sources, settings: RankSettings) -> Fitted:
         figures=figures,
         versions={name: version(name) for name in ("mmsearch", "lightgbm", "numpy")},
     )
-    return Fitted(
-        told, whole[0].text, tuple(measured), tuple(contrasts), baseline, whole[0].curve, shares, tables.notes
-    )
+    return Fitted(told, whole[0].text, tuple(measured), tuple(contrasts), baseline, whole[0].curve, shares, notes)
 
 
 def _relevant(tables: Tables) -> int:
@@ -140,10 +144,36 @@ def _measured(name: str, scores: Sequence[Float64], tables: Tables, settings: Ra
     return Measured(Input(name, None, given[0], dict(tables.measured.oddities)), evaluation, [])
 
 
+def _empty(train: FeatureTable) -> tuple[str, ...]:
+    """Give the features of which nothing can be learned: no pair has a value."""
+    return tuple(name for name, column in zip(train.names, train.values.T, strict=True) if np.isnan(column).all())
+
+
+def _kept(scores: Float64, tables: Tables, settings: RankSettings) -> dict[str, float | None]:
+    """Give the measures of the ranker that is kept, by name; None = not defined."""
+    table = Table(tables.measured.rows.with_scores(scores), relevant=settings.relevant or 1)
+    values = {name: compute(name, table).value for name in MEASURES}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _notes(kept: Mapping[str, float | None], empty: Sequence[str], settings: RankSettings) -> list[str]:
+    """Say what the figures are of, and what was compared with nothing."""
+    notes = []
+    if settings.num_seeds > 1:
+        own = ", ".join(f"{name} {number(math.nan if value is None else value)}" for name, value in kept.items())
+        notes.append(
+            f"figures are means over {settings.num_seeds} fits of different seeds; the ranker that is kept "
+            f"(seed {settings.seed}) has {own}"
+        )
+    if empty and settings.compare:
+        notes.append(f"{', '.join(empty)}: no graded pair to learn from has a value; compared with nothing")
+    return notes
+
+
 def _best_alone(train: FeatureTable) -> str:
     """Give the feature that ranks best as it is, by PNR on what is learned from; the first of equal ones."""
     values = [compute("pnr", Table(train.rows.with_scores(column))).value for column in train.values.T]
-    return train.names[int(np.argmax(values))]
+    return train.names[int(np.argmax(np.nan_to_num(values, nan=-1.0)))]
 
 
 def _contrasts(measured: Sequence[Measured], settings: RankSettings) -> list[Contrast]:

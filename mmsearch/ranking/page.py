@@ -13,7 +13,7 @@ from mmsearch.report.charts import Bar, Line, Mark, forest, lines, shares, span_
 from mmsearch.report.curves import Curve
 from mmsearch.report.document import contents, document, drawn
 from mmsearch.report.markup import Child, Html, foreign, join, tag
-from mmsearch.report.sections.headline import contrast_table, p_value, pnr_of
+from mmsearch.report.sections.headline import contrast_table, in_words, pnr_of
 from mmsearch.report.sections.parts import (
     Section,
     colour,
@@ -64,10 +64,7 @@ def _verdict(fitted: Fitted) -> list[Child]:
     ]
     for one in fitted.contrasts:
         if one.a == ALL:
-            luck = "more than luck" if one.is_significant else "which may be luck"
-            between = interval(one.interval, sign=True)
-            change = f"{signed(one.difference)} ({between}), {luck} (p\u00a0{p_value(one.p_holm)})"
-            said.append(f" Against {_named(one.b)}: {change}.")
+            said.append(f" Against {_named(one.b)}: {in_words(one)}.")
     return said
 
 

@@ -69,6 +69,11 @@ class Storage:
     query_tower: int
     total: int
 
+    @property
+    def bytes_per_video(self) -> float:
+        """Bytes a video takes in all spaces and in the table of ids."""
+        return sum(space.bytes_per_video for space in self.spaces) + self.ids_per_video
+
 
 def latency(scores: Scores) -> Latency:
     """Sum up the measured calls."""

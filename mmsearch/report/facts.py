@@ -113,11 +113,12 @@ def gather(sources: Sources, settings: ReportSettings) -> Facts:
     other = None if sources.against is None else FeatureScorer.open(sources.against, derived=False)
     grades = read_grades(sources.judgments, settings.aspect)
     catalogue = _catalogue(sources, run, set(grades.doc_ids), settings)
-    scores = score_judgments(scorer, grades)
+    scores = score_judgments(scorer, grades, sources.judgments, f"the index {sources.index}")
     told = ""
     if sources.against is not None and other is not None:
         label = settings.against_label or sources.against.resolve().name
-        scores = scores.against(score_judgments(other, grades), label)
+        theirs = score_judgments(other, grades, sources.judgments, f"the index {sources.against}")
+        scores = scores.against(theirs, label)
         told = f"{label}: {sources.against}, generation {other.index.generation}"
     graded = _graded(scores, catalogue, storage(sources.index, scorer.index), settings)
     manifest = manifest_of(sources.index, scorer.index)

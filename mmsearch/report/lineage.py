@@ -68,7 +68,7 @@ def lineage(
 def _checks(prints: Mapping[str, str], manifest: Manifest, corpus_hash: str | None) -> list[Check]:
     indexed = {space.name: space.fingerprint for space in manifest.spaces}
     shared = prints.keys() & indexed.keys()
-    same = all(prints[name] == indexed[name] for name in shared) if shared else None
+    same = bool(shared) and all(prints[name] == indexed[name] for name in shared) if prints else None
     source = manifest.source.get("corpus_hash")
     fresh = None if corpus_hash is None or source is None else source == corpus_hash
     return [

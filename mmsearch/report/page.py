@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from mmsearch.report.document import contents, document, drawn
 from mmsearch.report.facts import Facts, Graded
 from mmsearch.report.markup import Child, Html, foreign, join, tag
 from mmsearch.report.sections.examples import examples
-from mmsearch.report.sections.headline import headline, p_value, pnr_of
+from mmsearch.report.sections.headline import headline, in_words, pnr_of
 from mmsearch.report.sections.model import towers, training
 from mmsearch.report.sections.origin import cost, origin
-from mmsearch.report.sections.parts import Section, command, interval, notice, number, signed
+from mmsearch.report.sections.parts import Section, command, interval, notice, number
 from mmsearch.report.sections.scores import distributions, reliabilities
 from mmsearch.report.sections.slices import grades, groups, presence, singles
 from mmsearch.report.sections.usage import ablation
@@ -66,6 +68,9 @@ def _summary(facts: Facts) -> Html:
 
 def _verdict(graded: Graded) -> Html:
     mains = [one for one in graded.measured if one.source.name in graded.mains]
+    mains = [one for one in mains if math.isfinite(pnr_of(one).value)]
+    if not mains:
+        return notice("There is no PNR: no two graded videos of a query have different grades and a score.")
     best = max(mains, key=lambda one: pnr_of(one).value)
     pnr = pnr_of(best)
     said: list[Child] = [
@@ -76,21 +81,16 @@ def _verdict(graded: Graded) -> Html:
     wins = graded.wins
     for one in graded.contrasts:
         if wins is not None and (one.a, one.b) == (wins.challenger, wins.baseline):
-            luck = "more than luck" if one.is_significant else "which may be luck"
-            between = interval(one.interval, sign=True)
-            said.append(
-                f" {one.a} − {one.b}: {signed(one.difference)} ({between}), {luck} (p\u00a0{p_value(one.p_holm)})."
-            )
+            said.append(f" {one.a} − {one.b}: {in_words(one)}.")
     return tag("p", said, class_="verdict")
 
 
 def _tiles(graded: Graded) -> Html:
-    first = graded.measured[0].evaluation
-    served = [space for space in graded.storage.spaces if "." not in space.name]
+    first, disk = graded.measured[0].evaluation, graded.storage
     numbers = [
         (f"{first.num_queries:,}", f"queries, {first.num_judged:,} graded videos"),
-        (f"{graded.storage.num_videos:,}", "videos in the index"),
+        (f"{disk.num_videos:,}", "videos in the index"),
         (f"{number(graded.latency.p50_ms)} ms", f"a call (median); 99 %: {number(graded.latency.p99_ms)} ms"),
-        (f"{sum(space.bytes_per_video for space in served):,.0f} bytes", f"a video in {len(served)} spaces"),
+        (f"{number(disk.bytes_per_video, 1)} bytes", f"a video in {len(disk.spaces)} spaces, with its id"),
     ]
     return tag("dl", [tag("div", tag("dd", value), tag("dt", name)) for value, name in numbers], class_="tiles")

@@ -12,9 +12,9 @@ import numpy as np
 from mmsearch import logs
 from mmsearch.data.tables import read_judgments
 from mmsearch.errors import DataError
-from mmsearch.metrics.inputs import Input, feature_inputs
+from mmsearch.metrics.inputs import Input, check_held, feature_inputs
 from mmsearch.metrics.join import Grades
-from mmsearch.metrics.scored import Float64, Scored
+from mmsearch.metrics.scored import Bools, Float64, Scored
 from mmsearch.scoring import FeatureScorer
 
 
@@ -74,8 +74,25 @@ class Scores:
         return replace(self, others=tuple(replace(one, name=f"{label}:{one.name}") for one in other.mains))
 
 
-def score_judgments(scorer: FeatureScorer, grades: Grades) -> Scores:
-    """Score every judged video of every query, and measure each call."""
+def score_judgments(
+    scorer: FeatureScorer, grades: Grades, judgments: Path | str = "the judgments", index: Path | str = "the index"
+) -> Scores:
+    """Score every judged video of every query, and measure each call.
+
+    Args:
+        scorer: of the index.
+        grades: the judgments.
+        judgments: where they stand, for messages.
+        index: what the index is called there.
+
+    Raises:
+        DataError: none of the judged videos is in the index.
+    """
+
+    def holds(doc_ids: Sequence[str]) -> Bools:
+        return scorer.index.rows(doc_ids) >= 0
+
+    check_held(grades, holds, judgments, index)
     seconds: list[float] = []
     candidates: list[int] = []
     with logs.progress("score", len(set(grades.queries)), unit="queries") as bar:
@@ -89,7 +106,7 @@ def score_judgments(scorer: FeatureScorer, grades: Grades) -> Scores:
             values = np.where(features.missing, np.nan, features.values).astype(np.float64)
             return dict(zip(features.names, values.T, strict=True))
 
-        inputs = feature_inputs(grades, score)
+        inputs = feature_inputs(grades, score, holds=holds)
     return Scores(tuple(inputs), np.array(seconds), np.array(candidates, np.float64))
 
 

@@ -114,7 +114,7 @@ def test_another_index_joins_the_comparison(hostile, other_index):
     assert {n: there[f"old:{n}"]["pnr"] for n in ("perception", "content")} == {
         n: f["pnr"] for n, f in features.items()
     }
-    gone = there["old:content"]["oddities"]["missing_scores"] - there["content"]["oddities"]["missing_scores"]
+    gone = there["old:content"]["oddities"]["not_in_index"] - there["content"]["oddities"]["not_in_index"]
     assert gone == 4 * 3  # of every query, the three videos that it lacks
     assert {(one["a"], one["b"]) for one in graded["contrasts"]} == {
         (name, "old:content") for name in [*own, "old:perception"]
@@ -128,6 +128,35 @@ def test_another_index_joins_the_comparison(hostile, other_index):
     assert f"old: {other_index}, generation " in seen
 
 
+def test_the_tile_says_what_the_table_says(hostile):
+    text, printed = report(hostile, *places(hostile), "--json")
+    disk = json.loads(printed)["graded"]["storage"]
+    taken = sum(space["bytes_per_video"] for space in disk["spaces"]) + disk["ids_per_video"]
+    assert f"<dd>{taken:.1f} bytes</dd><dt>a video in {len(disk['spaces'])} spaces, with its id</dt>" in text
+    row = text[text.index(">all</th>") :]
+    assert f">{taken:.1f}</td>" in row[: row.index("</tr>")]
+
+
+def test_a_p_value_is_called_the_same_everywhere(hostile):
+    text, printed = report(hostile, *places(hostile), "--json")
+    graded = json.loads(printed)["graded"]
+    pair = (graded["wins"]["challenger"], graded["wins"]["baseline"])
+    (one,) = (found for found in graded["contrasts"] if (found["a"], found["b"]) == pair)
+    assert (len(graded["contrasts"]), one["family_size"]) == (6, 6)
+    seen = "".join(Page(text).text)
+    assert f"luck: p\u00a0(Holm)\u00a0{one['p_holm']:.3f}." in seen
+    assert "6 comparisons at once (all pairs of 4)" in seen
+
+
+def test_grades_without_a_pair_have_no_best_feature(hostile, tmp_path):
+    rows = [json.loads(row) for row in (hostile / "judgments.jsonl").read_text(encoding="utf-8").splitlines()]
+    path = tmp_path / "alike.jsonl"
+    path.write_text("".join(json.dumps(row | {"grade": 1}) + "\n" for row in rows), encoding="utf-8")
+    text, _ = report(hostile, "--index", hostile / "index", "--judgments", path)
+    assert "There is no PNR" in text
+    assert "ranks best" not in text
+
+
 def test_lineage_tells_what_does_not_belong_together(hostile, tmp_path):
     _, printed = report(hostile, *places(hostile), "--json")
     assert [check["holds"] for check in json.loads(printed)["lineage"]["checks"]] == [True, True, True]
@@ -136,8 +165,11 @@ def test_lineage_tells_what_does_not_belong_together(hostile, tmp_path):
     (other / "config.yaml").write_text((hostile / "run" / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     (other / "fingerprints.json").write_text('{"run_hash": "x", "spaces": {"content": "another model"}}')
     words = ["report", other, "--out", tmp_path / "r.html", *places(hostile)]
-    CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
-    assert "Not so: the index holds vectors of this run" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    for spaces in ('{"content": "another model"}', '{"of": "no space of the index"}'):
+        (other / "fingerprints.json").write_text(f'{{"run_hash": "x", "spaces": {spaces}}}')
+        done = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+        assert "Not so: the index holds vectors of this run" in (tmp_path / "r.html").read_text(encoding="utf-8")
+        assert "not so: the index holds vectors of this run's model" in " ".join(done.stderr.split())
 
 
 def test_run_alone_is_shown_without_an_index(hostile):
@@ -157,6 +189,13 @@ def test_videos_table_stands_in_for_the_corpus(hostile, tmp_path):
     assert "With and without each modality" in "".join(page.text)
     assert "img" not in page.tags
     assert "红色小球" in "".join(page.text)
+
+
+def test_judgments_of_other_videos_are_refused(hostile, tmp_path):
+    path = tmp_path / "others.jsonl"
+    path.write_text('{"query": "red", "doc_id": "nope", "grade": 1}\n')
+    with pytest.raises(DataError, match=r"others.jsonl: none of its 1 judged videos is in the index"):
+        report(hostile, "--index", hostile / "index", "--judgments", path)
 
 
 @pytest.mark.parametrize(

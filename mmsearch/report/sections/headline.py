@@ -15,11 +15,13 @@ from mmsearch.report.sections.parts import (
     Section,
     colour,
     folded,
+    interval,
     number,
     panels,
     percent,
     pnr_mark,
     prose,
+    signed,
     table,
     with_interval,
 )
@@ -64,6 +66,14 @@ def p_value(value: float) -> str:
     return "<\u00a00.001" if value < 0.001 else number(value, 3)
 
 
+def in_words(found: Contrast) -> str:
+    """Say a difference in a sentence: its size, its interval, and whether it may be luck; by the corrected p-value, as
+    in the table."""
+    luck = "more than luck" if found.is_significant else "which may be luck"
+    between = interval(found.interval, sign=True)
+    return f"{signed(found.difference)} ({between}), {luck}: p\u00a0(Holm)\u00a0{p_value(found.p_holm)}"
+
+
 def _measures(mains: list[Measured], graded: Graded) -> Html:
     names = [result.name for result in mains[0].evaluation.results]
     rows: list[Sequence[Child]] = []
@@ -93,10 +103,15 @@ def contrast_table(found: Sequence[Contrast]) -> Html:
         change = with_interval(one.difference, one.interval, sign=True)
         cells: list[Child] = [change, p_value(one.p_value), p_value(one.p_holm), verdict(one), _queries(one)]
         rows.append([f"{one.a} − {one.b}", *cells])
+    families = dict.fromkeys(
+        f"{one.family_size:,} comparisons at once ({one.family})" if one.family_size > 1 else "this one alone"
+        for one in found
+    )
     caption = (
         "Differences of PNR on the same queries: 95 % interval of the paired bootstrap, p-value of the randomisation "
-        f"test, and the same for {len(found)} comparisons at once (Holm): clear is at most 0.05. The last column says "
-        "how many queries like these would show a difference of this size (power 0.8)."
+        f"test, and the same for {', '.join(families)}, by Holm's rule: clear is at most 0.05. Where more is compared, "
+        "as mmsearch evaluate does of all features, p (Holm) of the same two is larger. The last column says how many "
+        "queries like these would show a difference of this size (power 0.8)."
     )
     return table(["difference", "PNR", "p", "p (Holm)", "verdict", "queries needed"], rows, caption)
 

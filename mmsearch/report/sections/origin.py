@@ -23,9 +23,8 @@ def cost(graded: Graded) -> Section:
         taken = number(space.bytes_per_video, 1)
         components = f"{space.dim:,}" if space.num_codes == 1 else f"{space.num_codes:,} × {space.dim:,}"
         rows.append([space.name, components, space.dtype, taken, percent(space.present, 1)])
-    total = sum(space.bytes_per_video for space in disk.spaces)
     rows.append(["ids", "", "", number(disk.ids_per_video, 1), ""])
-    rows.append(["all", "", "", number(total + disk.ids_per_video, 1), ""])
+    rows.append(["all", "", "", number(disk.bytes_per_video, 1), ""])
     caption = (
         f"Bytes a video in the index of {disk.num_videos:,} videos. The query tower takes {_bytes(disk.query_tower)}, "
         f"the whole generation {_bytes(disk.total)}."

@@ -130,9 +130,11 @@ def num_pairs(result: Result) -> int:
 
 
 def pnr_mark(name: str, result: Result, shade: str) -> Mark:
-    """Give the row of a forest plot for a PNR; without any pair there is no number."""
+    """Give the row of a forest plot for a PNR; without any pair or score there is no number."""
     if result.pairs is not None and num_pairs(result) == 0:
         nothing = float("nan")
         return Mark(name, nothing, nothing, nothing, "no pairs", shade)
+    if not math.isfinite(result.value):
+        return Mark(name, result.value, result.value, result.value, "no score", shade)
     shown = f"{number(result.value)}  ({interval(result.interval)})"
     return Mark(name, result.value, result.interval.low, result.interval.high, shown, shade)

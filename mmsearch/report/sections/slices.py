@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from mmsearch.metrics.results import Result
@@ -93,7 +94,7 @@ def singles(graded: Graded) -> Section:
         return Section("alone", title, (notice(told),))
     marks = [pnr_mark(_alone(one.source.name), pnr_of(one), "c3") for one in alone]
     whole = [one for one in graded.measured if one.source.name == alone[0].source.name.split(".")[0]]
-    marks = sorted(marks, key=lambda mark: -mark.value)
+    marks = sorted(marks, key=lambda mark: (math.isnan(mark.value), -mark.value))
     marks = [pnr_mark(f"{one.source.name}: all together", pnr_of(one), "c5") for one in whole] + marks
     chart = forest("PNR of each modality alone", marks, span_of(marks, "PNR", 1.0, "chance", log=True))
     rows: list[Sequence[Child]] = []

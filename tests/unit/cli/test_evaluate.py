@@ -102,9 +102,8 @@ def test_comparisons_are_printed_with_their_power(three_runs: list[object]) -> N
         "a − c",
         "b − c",
     ]
-    assert re.search(
-        r"note: pnr: 30 queries show differences of [\d.]+ or more \(power 0.8\); too few for a − b", printed
-    )
+    told = r"note: pnr: 30 queries are too few \(power 0.8\) for a − b \([+-][\d.]+, where they show [\d.]+ or more"
+    assert re.search(told, printed)
     assert "p (Holm)" not in evaluate(*three_runs, "--compare", "none")
 
 
@@ -184,6 +183,19 @@ def test_features_of_an_index(tmp_path: Path) -> None:
     assert [one["measure"] for one in asked] == ["pnr", "ndcg_exp@10", "map", "recall@10"]
 
 
+def test_judged_videos_that_are_not_in_the_index_are_told(tmp_path: Path) -> None:
+    index, table = write_index(tmp_path)
+    given = ["--index", index, "--judgments", table]
+    notes = [line for line in evaluate(*given).splitlines() if line.startswith("note: ")]
+    assert "note: 1 judgments of videos that are not in the index; unscored" in notes
+    assert "note: content: 1 judgments without a score; unscored: ranked last, tied among themselves" in notes
+    rows = [{"query": "red panda", "doc_id": d, "grade": g} for d, g in (("nope1", 2), ("nope2", 0))]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for depth in ([], ["--depth", 3]):
+        with pytest.raises(DataError, match=r"judgments.jsonl: none of its 2 judged videos is in the index .*'nope1'"):
+            evaluate(*given, *depth)
+
+
 def test_the_whole_index_is_ranked_to_a_depth(tmp_path: Path) -> None:
     """Of the judged documents only c and d are left: what was a judged document is now an unjudged one above them."""
     index, table = write_index(tmp_path)
@@ -195,7 +207,8 @@ def test_the_whole_index_is_ranked_to_a_depth(tmp_path: Path) -> None:
     ranked = json.loads(evaluate("--index", index, "--judgments", table, *names, "--depth", "10"))["features"]
     assert (ranked["cover"]["mrr"]["value"], ranked["cover"]["recall@2"]["value"]) == (1 / 3, 0.0)
     assert (ranked["cover"]["oddities"]["unjudged"], ranked["cover"]["num_judged"]) == (2, 2)
-    assert (ranked["cover"]["oddities"]["missing_scores"], ranked["cover"]["oddities"]["nan_scores"]) == (1, 0)
+    assert (ranked["cover"]["oddities"]["missing_scores"], ranked["cover"]["oddities"]["nan_scores"]) == (0, 0)
+    assert [found["cover"]["oddities"]["not_in_index"] for found in (judged, ranked)] == [1, 1]
     assert (ranked["content"]["mrr"]["value"], ranked["content"]["oddities"]["unjudged"]) == (1.0, 1)
     assert ranked["cover"]["pnr"] == judged["cover"]["pnr"]
     shallow = json.loads(evaluate("--index", index, "--judgments", table, *names, "--depth", "1"))["features"]

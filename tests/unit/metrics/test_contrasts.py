@@ -21,7 +21,7 @@ from mmsearch.metrics.significance import (
     resample,
 )
 from mmsearch.metrics.statistic import mean_of
-from mmsearch.metrics.tables import contrast_json, contrast_rows, power_lines
+from mmsearch.metrics.tables import contrast_json, contrast_rows, family_lines, power_lines
 
 MEASURES = ["pnr", "ndcg_exp@3", "mrr"]
 NOISE = {"worst": 3.0, "good": 0.1, "middling": 1.0}
@@ -157,10 +157,48 @@ def test_the_power_note_names_what_the_queries_are_too_few_for() -> None:
     none = made("map", 0.0, 1.0, 0.1)
     assert power_lines([shown]) == []
     assert power_lines([shown, small]) == [
-        "pnr: 80 queries show differences of 0.2 or more (power 0.8); too few for a − b (+0.0500, needs about 1,300)"
+        "pnr: 80 queries are too few (power 0.8) for a − b (+0.0500, where they show 0.2 or more; needs about 1,300)"
     ]
     [line] = power_lines([none] * 5)
-    assert line == (
-        "map: 80 queries show differences of 0.1 or more (power 0.8); "
-        "too few for a − b (+0.0000); a − b (+0.0000); a − b (+0.0000); and 2 more"
+    equal = "a − b (+0.0000, where they show 0.1 or more)"
+    assert line == f"map: 80 queries are too few (power 0.8) for {equal}; {equal}; {equal}; and 2 more"
+
+
+def test_each_comparison_has_its_own_power() -> None:
+    """What one pair of systems would show says nothing of another pair."""
+    made = [Contrast("pnr", "a", b, 0.4, Interval(0, 1), 0.3, 0.3, d, 80) for b, d in (("b", 0.7), ("c", 0.45))]
+    [line] = power_lines(made)
+    assert "a − b (+0.4000, where they show 0.7 or more" in line
+    assert "a − c (+0.4000, where they show 0.45 or more" in line
+
+
+def test_what_has_no_score_is_no_comparison(evaluations: list[Evaluation]) -> None:
+    scored = Scored.from_columns(["q0", "q0"], "ab", [0, 1], [0.1, 0.2])
+    queries = [f"q{i // 6}" for i in range(360)]
+    without = Table(
+        Scored.from_columns(queries, list(map(str, range(360))), [i % 3 for i in range(360)], [np.nan] * 360)
     )
+    nothing = evaluate("nothing", without, MEASURES, resamples=500, seed=7)
+    assert (nothing.has_scores, evaluate("a", Table(scored), ["pnr"]).has_scores) == (False, True)
+    for which in ("all", "best", "good"):
+        alone = contrast(evaluations, which, permutations=1_000)
+        assert contrast([*evaluations, nothing], which, permutations=1_000) == alone
+    assert contrast([*evaluations, nothing], "nothing") == []
+    assert contrast([evaluations[0], nothing], "best") == []
+
+
+def test_the_family_is_told_where_it_is_not_what_is_shown(evaluations: list[Evaluation]) -> None:
+    every = contrast(evaluations, measures=1, permutations=500)
+    assert [(one.family_size, contrast_json(one)["family_size"]) for one in every] == [(3, 3)] * 3
+    best = contrast(evaluations, "best", measures=1, permutations=500)
+    assert [one.family_size for one in best] == [3, 3]
+    assert family_lines(best) == [
+        "p (Holm) is p corrected for 3 comparisons (all pairs of 3; the best was found by looking at them all)"
+    ]
+    assert (family_lines(every), family_lines([])) == ([], [])
+    named = contrast(evaluations, "good", permutations=500)
+    assert [one.family_size for one in named] == [6] * 6
+    assert family_lines([*every, *named]) == [
+        "p (Holm) is p corrected for 3 comparisons (all pairs of 3) and, apart from them, for 6 comparisons "
+        "(each other with 'good', by 3 measures)"
+    ]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmsearch.errors import ConfigError
-from mmsearch.metrics.inputs import feature_inputs, retrieval_inputs, run_inputs, scored_inputs
+from mmsearch.errors import ConfigError, DataError
+from mmsearch.metrics.inputs import check_held, feature_inputs, retrieval_inputs, run_inputs, scored_inputs
 from mmsearch.metrics.join import ODDITIES, Grades, Scores, join, judged_rows
 from mmsearch.metrics.scored import UNJUDGED, UNSCORED
 
@@ -18,7 +18,7 @@ GRADES = Grades(["q", "q", "q", "r", "q"], ["a", "b", "a", "a", "c"], [2, 0, 1, 
 def test_repeated_judgments() -> None:
     rows, oddities = judged_rows(GRADES, "all")
     assert rows == [0, 1, 2, 3, 4]
-    assert oddities == {"repeated": 1, "conflicting": 1, "negative_grades": 1}
+    assert oddities == {"repeated": 1, "conflicting": 1, "negative_grades": 1, "respelled": 0}
     assert judged_rows(GRADES, "first")[0] == [0, 1, 3, 4]
 
 
@@ -40,6 +40,15 @@ def test_join_counts_what_is_odd() -> None:
     assert table.doc_ids == ("a", "b", "a", "c", "x", "a")
     assert table.grades.tolist() == [2, 0, 1, 0, UNJUDGED, 1]
     assert table.scores.tolist() == [0.5, UNSCORED, 0.5, UNSCORED, 0.1, UNSCORED]
+
+
+def test_queries_that_look_alike_are_kept_apart_and_counted() -> None:
+    """Blanks at the ends, and a letter written as one character or as two."""
+    alike = Grades(["caf\u00e9", " caf\u00e9", "cafe\u0301", "caf\u00e9", "Caf\u00e9"], list("abcde"), [1] * 5, [])
+    assert judged_rows(alike)[1]["respelled"] == 2
+    run = Scores(["cafe\u0301 ", "other", "caf\u00e9"], ["a", "a", "a"], [0.5, 0.5, 0.5])
+    table, oddities = join(Grades(["caf\u00e9"], ["a"], [1], []), run)
+    assert (oddities["other_queries"], oddities["other_spellings"], table.queries) == (2, 1, ("caf\u00e9",))
 
 
 def test_a_row_without_a_score_is_missing_and_not_nan() -> None:
@@ -109,3 +118,30 @@ def test_features_over_a_whole_corpus() -> None:
     assert cover.scored.scores.tolist() == [0.5, UNSCORED, UNSCORED, 0.9, 0.5, 0.9]
     assert (cover.oddities["unjudged"], cover.oddities["missing_scores"], cover.oddities["repeated"]) == (2, 2, 1)
     assert (content.oddities["unjudged"], content.oddities["nan_scores"]) == (0, 2)
+
+
+def holds(doc_ids: Sequence[str]) -> np.ndarray:
+    return np.array([name in "ab" for name in doc_ids])
+
+
+def test_documents_that_the_index_lacks_are_no_missing_feature() -> None:
+    """c is not in the index; b is, and lacks the feature."""
+
+    def score(query: str, doc_ids: Sequence[str]) -> dict[str, np.ndarray]:
+        return {"cover": np.array([1.0 if name == "a" else np.nan for name in doc_ids])}
+
+    def retrieve(query: str, doc_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        return {"cover": {"a": 0.5, "x": 0.4}}
+
+    ranked = retrieval_inputs(GRADES, retrieve, holds=holds)
+    for [one] in (feature_inputs(GRADES, score, holds=holds), ranked):
+        assert (one.oddities["not_in_index"], one.oddities["missing_scores"]) == (1, 1)
+        assert set(one.oddities) <= set(ODDITIES)
+    assert "not_in_index" not in feature_inputs(GRADES, score)[0].oddities
+
+
+def test_judgments_of_other_videos_are_refused() -> None:
+    check_held(GRADES, holds, "t.jsonl", "the index i")
+    strangers = Grades(["q", "q", "r"], ["x", "y", "x"], [1, 0, 1], [])
+    with pytest.raises(DataError, match=r"t.jsonl: none of its 2 judged videos is in the index i .*'x'.*doc_id alike"):
+        check_held(strangers, holds, "t.jsonl", "the index i")

@@ -1,7 +1,9 @@
 """Measures by name."""
 
+import math
 import re
 
+import numpy as np
 import pytest
 
 from mmsearch.errors import ConfigError
@@ -38,6 +40,25 @@ VALUES = {
 def test_every_measure_by_its_name(name: str, value: float) -> None:
     statistic = compute(name, TABLE)
     assert (statistic.name, statistic.value) == (name, pytest.approx(value))
+
+
+@pytest.mark.parametrize("name", ["pnr", "pnr(ties=discordant)", "pair_accuracy", "auc"])
+def test_pairs_without_a_score_give_no_figure(name: str) -> None:
+    """All pairs are tied, but nobody tied them: chance would be said of what was not measured."""
+    nan = math.nan
+    without = compute(name, Table(TABLE.scored.with_scores(np.array([nan, nan, nan, 0.5])), relevant=2))
+    assert math.isnan(without.value)
+    assert np.isnan(without.combine(np.ones((4, without.counts.shape[1])))).all()
+    one = compute(name, Table(TABLE.scored.with_scores(np.array([nan, 0.1, nan, nan])), relevant=2))
+    assert one.value < 1
+    assert compute("mrr", Table(TABLE.scored.with_scores(np.full(4, nan)))).value == 0
+
+
+def test_without_a_pair_there_is_no_pnr() -> None:
+    """A bootstrap sample that draws no pair is left out of the interval, and is no PNR of 0."""
+    alike = compute("pnr", Table(Scored.from_columns("qq", "ab", [1, 1], [0.1, 0.2])))
+    assert math.isnan(alike.value)
+    assert math.isnan(float(compute("pnr", TABLE).combine(np.zeros(3))))
 
 
 def test_every_measure_is_tried_above() -> None:

@@ -8,7 +8,7 @@ import pytest
 from mmsearch.metrics.inputs import Input
 from mmsearch.metrics.measures import Table
 from mmsearch.metrics.pnr import count_pairs
-from mmsearch.metrics.report import default_relevant, measure, oddity_lines, report_json, report_tables
+from mmsearch.metrics.report import default_relevant, measure, note_lines, oddity_lines, report_json, report_tables
 from mmsearch.metrics.results import by_grade, evaluate, evaluate_mean
 from mmsearch.metrics.scored import Scored
 
@@ -52,7 +52,7 @@ def test_tables_of_text() -> None:
     assert rows[0][0] == "a"
     assert rows[0][-2:] == ["2", "20.0%"]
     assert rows[0][3] == "0.4167 ± 0.4167"
-    assert rows[1] == ["b", "0.0000", "0.0000 … 0.0000", "–", "1", "0.0%"]
+    assert rows[1] == ["b", "–", "– … –", "–", "1", "0.0%"]
     [(narrow, long)] = report_tables(measured, "feature", width=60)
     assert narrow == ["feature", "measure", "value", "95 %", "queries", "missing"]
     assert [row[:2] for row in long] == [["a", "pnr"], ["a", "map"], ["b", "pnr"], ["b", "map"]]
@@ -63,6 +63,19 @@ def test_tables_of_text() -> None:
     with_grades = report_tables(measure([Input("a", None, SCORED, {})], ["map"], relevant=1, grade_pairs=True), "run")
     assert with_grades[1][0] == ["run", "grades", "pnr", "95 %", "concordant", "discordant", "tied"]
     assert [row[1] for row in with_grades[1][1]] == ["2>1", "2>0", "1>0"]
+
+
+def test_it_is_said_on_how_many_queries_a_measure_rests() -> None:
+    rows = Scored.from_columns("qqrs", "abab", [2, 0, 2, 0], [0.9, 0.8, 0.7, 0.6])
+    [line] = note_lines(measure([Input("a", None, rows, {})], ["pnr", "map", "pair_accuracy"], relevant=1))
+    assert line.startswith("pnr, pair_accuracy: on 1; map: on 2 of 3 judged queries; the others have no pair")
+    assert note_lines(measure([Input("a", None, SCORED, {})], ["pnr"], relevant=1)) == []
+
+
+def test_what_has_no_score_is_named() -> None:
+    nothing = SCORED.with_scores(np.full(5, np.nan))
+    measured = measure([Input("a", None, SCORED, {}), Input("b", None, nothing, {})], ["pnr"], relevant=1)
+    assert note_lines(measured) == ["b: without any score: no PNR, and in no comparison"]
 
 
 def test_oddities_are_said_once_when_all_agree() -> None:
