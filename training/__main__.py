@@ -39,6 +39,7 @@ def fit(
     from training.config import FitSettings
     from training.fit import fit as run_fit
 
+    logs.resumable()
     run = run_fit(load_settings(FitSettings, config, overrides or []))
     if logs.rank() == 0:
         print(run)
@@ -128,6 +129,7 @@ def sft(
     from training.sft.run import sft as run_sft
     from training.sft.settings import SftSettings
 
+    logs.resumable()
     print(run_sft(load_settings(SftSettings, config, overrides or [])))
 
 

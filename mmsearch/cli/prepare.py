@@ -38,7 +38,9 @@ def run(
     from mmsearch.data.prepare import REJECTED, REJECTED_ROWS, prepare
     from mmsearch.data.prepare_settings import PrepareSettings
     from mmsearch.errors import PartialResultError
+    from mmsearch.logs import resumable
 
+    resumable()
     summary = prepare(videos, out, load_arguments(PrepareSettings, settings or []))
     typer.echo(f"videos\t{summary.num_videos}")
     typer.echo(f"reused rows\t{summary.num_reused}")

@@ -146,7 +146,7 @@ class _Job:
             if stored is not None:
                 self._results[plan.number] = stored
                 self._reused += len(plan.rows)
-                self._bar.advance(len(plan.rows))
+                self._bar.skip(len(plan.rows))
                 continue
             self._under_way.append(plan)
             yield from plan.rows
