@@ -86,13 +86,21 @@ def held_out(data: DataSettings) -> set[str]:
 
 
 def title_pairs(corpus: PreparedCorpus, excluded: set[str]) -> Pairs:
-    """Pair every title with its own video."""
+    """Pair every title with its own video; log how many are not used.
+
+    Raises:
+        DataError: no video has a title and may be learned from.
+    """
     titles: list[str] = []
     rows: list[int] = []
+    num_held_out = 0
     for row, title in corpus_titles(corpus):
-        if corpus.doc_ids[row] not in excluded:
-            titles.append(title)
-            rows.append(row)
+        if corpus.doc_ids[row] in excluded:
+            num_held_out += 1
+            continue
+        titles.append(title)
+        rows.append(row)
+    Tally(corpus.folder, "titles", len(titles), num_held_out).report()
     return _pairs(titles, rows, [True] * len(rows), hide_title=True)
 
 

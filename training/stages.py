@@ -10,7 +10,7 @@ from functools import cached_property
 
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_judgments
-from mmsearch.errors import ConfigError, DataError
+from mmsearch.errors import ConfigError
 from mmsearch.files import read_json
 from mmsearch.models.document import SPACES
 from mmsearch.models.inputs import InputMaker
@@ -93,8 +93,6 @@ class Sources:
             return GradedBatches(corpus, rows_of, maker, task, batch_size=batch_size, seed=seed, share=share, old=old)
         titles = task.pairs == "titles"
         pairs = title_pairs(corpus, excluded) if titles else clicked_pairs(corpus, data, excluded, self._tables)
-        if not len(pairs.row_of):
-            raise DataError(f"stage '{stage.name}': no video of the corpus has a title and is not held out")
         _log.info("stage '%s': %d pairs, %d queries", stage.name, len(pairs.row_of), len(pairs.queries))
         if isinstance(task, CrossSettings):
             return CrossClickBatches(corpus, pairs, maker, task, batch_size=batch_size, seed=seed, share=share)

@@ -48,8 +48,14 @@ def test_held_out_videos_are_those_of_validation_and_holdout(data, tiny_world):
     assert len(held_out(more)) == 24
 
 
-def test_titles_pair_with_their_own_video_and_leave_out_what_is_held_out(corpus):
+def test_titles_pair_with_their_own_video_and_leave_out_what_is_held_out(corpus, caplog):
+    caplog.set_level("INFO")
     pairs = title_pairs(corpus, {"d00", "d01"})
+    assert told(caplog, str(corpus.folder)) == ("INFO", ": 19 titles used; left out: 2 of held-out videos")
+    with pytest.raises(
+        DataError, match="no titles can be used, all are left out: 21 of held-out videos; give others, or"
+    ):
+        title_pairs(corpus, set(corpus.doc_ids))
     assert pairs.hide_title
     assert all(row >= 2 for row in pairs.row_of)
     for query, row in zip(pairs.query_of, pairs.row_of, strict=True):
