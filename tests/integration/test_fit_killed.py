@@ -157,7 +157,7 @@ def test_a_corpus_of_other_pictures_is_refused(config, tmp_path):
     [
         ("data.judgments=null", ConfigError, r"stage 'grades' learns from grades: give data\.judgments"),
         ("data.interactions=null", ConfigError, r"give data\.interactions"),
-        ("data.aspect=beauty", DataError, "no judgment of aspect 'beauty'"),
+        ("data.aspect=beauty", DataError, "no judgments of the aspect 'beauty' can be used"),
         ("data.judgments=absent.jsonl", DataError, r"absent\.jsonl: no such file"),
         ("run.num_threads=0", ConfigError, r"run\.num_threads"),
         ("run.seed=-1", ConfigError, r"run\.seed"),
@@ -175,7 +175,7 @@ def test_what_any_stage_lacks_is_told_before_the_first_step(config, tmp_path, ov
 def test_all_videos_held_out_leaves_nothing_to_learn(config, tiny_world, tmp_path):
     held = [str(tiny_world / f"judgments_{split}.jsonl") for split in ("train", "val")]
     settings = load_settings(FitSettings, config, [f"run.dir={tmp_path}", f"data.holdout={held}"])
-    with pytest.raises(DataError, match="stage 'titles': no title names a video"):
+    with pytest.raises(DataError, match="no titles can be used, all are left out: 21 of held-out videos"):
         fit(settings)
 
 
