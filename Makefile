@@ -55,7 +55,7 @@ lint: $(READY)
 unit: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile
 
-slow: $(READY)  ## the tests of kills, faults and several processes that take longer
+slow: $(READY)  ## the tests of kills, faults, several processes and trainings that take longer
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile -m 'slow and not nightly and not gpu'
 
 format: $(READY)  ## format the code

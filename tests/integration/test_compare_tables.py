@@ -17,6 +17,8 @@ from training.comparison.measures import Ruler, figure
 from training.comparison.suite import compare_tables, make_plan
 from training.config import FitSettings
 
+pytestmark = pytest.mark.slow  # several variants are trained
+
 FUSED = {"spaces": ["content"], "teacher_weight": 0, "distil_weight": 0}
 
 

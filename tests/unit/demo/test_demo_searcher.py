@@ -14,6 +14,8 @@ from mmsearch.demo.vocabulary import Attribute, Language, Meaning, values, words
 from mmsearch.demo.world import World, plan_world
 from mmsearch.types import CONTENT, PERCEPTION, Interaction, Judgment, Modality
 
+pytestmark = pytest.mark.slow  # the whole world is drawn
+
 THING, COLOUR, MOTION, SCENE, TOPIC, PLACE = Attribute
 
 
