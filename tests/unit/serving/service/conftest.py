@@ -92,7 +92,8 @@ def client(service_index: Path):
     with ExitStack() as stack:
 
         def start(host: str = "127.0.0.1", **settings: object) -> TestClient:
-            given = {"models": {"tiny": {"index": str(service_index)}}} | settings
+            # a busy machine may stall for longer than a deadline that suits a searcher
+            given = {"models": {"tiny": {"index": str(service_index)}}, "deadline_ms": 60_000} | settings
             chosen = ServeSettings.model_validate(given)
             metrics = Metrics()
             models = stack.enter_context(Models(chosen, metrics))
