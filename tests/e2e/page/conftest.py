@@ -27,7 +27,7 @@ class Served:
         from serving.service.models import Models
         from serving.service.settings import ServeSettings
 
-        chosen, metrics = ServeSettings.model_validate(settings), Metrics()
+        chosen, metrics = ServeSettings.model_validate({"deadline_ms": 60_000} | settings), Metrics()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self._models = Models(chosen, metrics)
