@@ -16,10 +16,11 @@ from mmsearch.types import Space
 from serving.as_served import settle
 from serving.departures import check_departures, tell_departures
 from serving.patience import patiently
-from serving.plan import RefreshPlan, make_plan
+from serving.plan import RefreshPlan, make_plan, recipe_of
 from serving.refresh_lock import RefreshLock
 from serving.run import Refreshed, Run
 from serving.settings import RefreshSettings
+from serving.work import clear
 
 log = logging.getLogger(__name__)
 
@@ -74,24 +75,25 @@ def refresh_held(
     that it copies from is held open, and what a follower brought is read again by the follower, over the new base.
     """
     plan = make_plan(corpus, encoder, index_dir, settings)
+    settled = settle(settings, plan.served)
     if plan.is_noop:
-        return _nothing_to_do(plan, index_dir)
+        return _nothing_to_do(plan, index_dir, recipe_of(encoder, settled))
     check_departures(plan, corpus, settings)
     tell_plan(plan, corpus)
-    settings = settle(settings, plan.served)
-    run = Run(corpus, encoder, index_dir, settings, plan, load)
+    run = Run(corpus, encoder, index_dir, settled, plan, load)
     export_tower(export_query_tower, run.tower, encoder.spaces)
     run.embed()
     if run.changes_nothing:
         return run.finish(_served(plan), published=False)
-    with patiently(lambda: GenerationWriter(index_dir, encoder.spaces, dtype=settings.dtype)) as writer:
+    with patiently(lambda: GenerationWriter(index_dir, encoder.spaces, dtype=settled.dtype)) as writer:
         run.write(writer)
-        name = writer.publish(query_tower=run.tower, source=run.source(), keep=settings.keep_generations)
+        name = writer.publish(query_tower=run.tower, source=run.source(), keep=settled.keep_generations)
     return run.finish(name, published=True)
 
 
-def _nothing_to_do(plan: RefreshPlan, index_dir: Path) -> Refreshed:
+def _nothing_to_do(plan: RefreshPlan, index_dir: Path, recipe: str) -> Refreshed:
     served = _served(plan)
+    clear(index_dir, recipe)  # of a refresh that was killed between its publication and its end
     log.info("%s is up to date: %s holds this corpus and this model; nothing was published", index_dir, served)
     return Refreshed(served, published=False, plan=plan)
 

@@ -106,6 +106,17 @@ def test_another_refresh_leaves_unfinished_work_alone(new_corpus, new_encoder, t
     assert not (index / ".work").exists()
 
 
+def test_what_a_killed_end_left_is_cleared_when_there_is_nothing_to_do(new_corpus, new_encoder, tmp_path, monkeypatch):
+    index, encoder = tmp_path / "index", new_encoder()
+    with monkeypatch.context() as killed:
+        killed.setattr("serving.run.clear", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            refresh(new_corpus(TITLES), encoder, encoder.export, index, SETTINGS)
+    assert (index / ".work").exists()
+    assert not refresh(new_corpus(TITLES), encoder, encoder.export, index, SETTINGS).published
+    assert not (index / ".work").exists()
+
+
 def test_a_video_whose_vector_is_not_finite_is_left_out(new_corpus, new_encoder, tmp_path):
     poisoned = new_encoder()
     encode = poisoned.encode
