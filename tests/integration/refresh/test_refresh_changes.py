@@ -59,7 +59,7 @@ def test_any_history_ends_with_the_bytes_of_a_cold_refresh(
     for videos in history:
         titles = {f"v{i}": f"title {title}" for i, title in videos.items()}
         encoder = new_encoder()
-        run(new_corpus(titles), encoder, folder / "index")
+        run(new_corpus(titles), encoder, folder / "index", max_deleted_share=1.0)
         assert set(encoder.asked) == {doc_id for doc_id, title in titles.items() if before.get(doc_id) != title}
         before = titles
     run(new_corpus(before), new_encoder(), folder / "cold")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -109,11 +109,21 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         sys.modules.pop("pool_tasks")
 
 
-def children() -> list[int]:
-    return [child.pid for child in psutil.Process().children(recursive=True)]
+@pytest.fixture
+def children() -> Callable[[], list[int]]:
+    """Processes started since the test began, and theirs: another module's browser may run for all tests."""
+    me = psutil.Process()
+    before = me.children()
+
+    def found() -> list[int]:
+        now = me.children(recursive=True)
+        old = {process for child in before for process in (child, *child.children(recursive=True))}
+        return [process.pid for process in now if process not in old]
+
+    return found
 
 
-def test_values_come_in_order_and_unordered_as_a_set(tasks):
+def test_values_come_in_order_and_unordered_as_a_set(tasks, children):
     with Pool(tasks.square, num_workers=2) as pool:
         assert [o.value for o in pool.imap(range(50))] == [x * x for x in range(50)]
         assert {(o.index, o.value) for o in pool.imap(range(20), ordered=False)} == {(x, x * x) for x in range(20)}
@@ -121,7 +131,7 @@ def test_values_come_in_order_and_unordered_as_a_set(tasks):
     assert children() == []
 
 
-def test_one_bad_item_costs_itself(tasks):
+def test_one_bad_item_costs_itself(tasks, children):
     bad = {3: "segv", 5: "null", 8: "exit", 11: "hang", 13: "memory", 16: "raise", 17: "lambda", 19: "stuck"}
     items = [(bad.get(i, "fine"), i) for i in range(24)]
     with Pool(tasks.trouble, num_workers=2, timeout_s=0.7, max_bytes=1 << 30) as pool:
@@ -146,7 +156,7 @@ def test_an_item_is_tried_again_in_a_fresh_worker(tasks, tmp_path):
         assert [o.failure for o in pool.imap([("once", str(tmp_path / "b")), ("fine", 1)])] == [Failure.CRASHED, None]
 
 
-def test_a_worker_killed_while_idle_is_replaced(tasks):
+def test_a_worker_killed_while_idle_is_replaced(tasks, children):
     with Pool(tasks.square, num_workers=2) as pool:
         list(pool.imap(range(10)))
         for pid in children():
@@ -184,7 +194,7 @@ def test_the_time_limit_counts_from_the_last_beat(tasks):
     tasks.slow_but_alive(1)  # outside of a worker a beat does nothing
 
 
-def test_a_worker_may_be_ended_by_an_exception(tasks):
+def test_a_worker_may_be_ended_by_an_exception(tasks, children):
     items = ["fine", "raise", "fine", "fine"]
     for fresh, calls in ((False, [1, None, 3, 4]), (True, [1, None, 1, 2])):
         with Pool(tasks.Fails(), num_workers=1, fresh_after_raise=fresh) as pool:
@@ -194,13 +204,13 @@ def test_a_worker_may_be_ended_by_an_exception(tasks):
     assert children() == []
 
 
-def test_the_time_to_start_is_limited(tasks):
+def test_the_time_to_start_is_limited(tasks, children):
     with Pool(tasks.slow_start(30), num_workers=1, start_s=0.3) as pool, pytest.raises(MmsearchError, match="start"):
         list(pool.imap([1]))
     assert children() == []
 
 
-def test_workers_that_cannot_start_raise(tasks):
+def test_workers_that_cannot_start_raise(tasks, children):
     with Pool(tasks.Unusable(), num_workers=2) as pool, pytest.raises(MmsearchError, match="the weights are gone"):
         list(pool.imap(range(3)))
     with Pool(tasks.square, num_workers=1, max_bytes=1 << 20) as pool, pytest.raises(MmsearchError, match="start"):
