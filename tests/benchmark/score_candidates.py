@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +25,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
 
@@ -34,8 +33,10 @@ from mmsearch.index.layout import scales_file, vectors_file
 from mmsearch.index.manifest import Dtype
 from mmsearch.protocols import Embedded, Float32
 from mmsearch.scoring import FeatureScorer
-from mmsearch.text import Tokenizer
 from mmsearch.types import Space
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
+from mean_tower import write_mean_tower
 
 DIM, BATCH, WARM_UP = 256, 8192, 20
 SPACES = tuple(Space(name, DIM, "benchmark") for name in ("cover", "frames", "perception", "content"))
@@ -66,37 +67,13 @@ def batches(num_docs: int) -> Iterator[tuple[list[str], dict[str, Embedded]]]:
         yield [doc_id(row) for row in range(start, start + size)], embedded
 
 
-def write_tower(folder: Path) -> None:
-    """Write a query tower of one look-up: its speed is not what is measured here."""
-    folder.mkdir(parents=True)
-    Tokenizer.train([QUERY] * 3, vocab_size=100, min_count=1).save(folder / "tokenizer")
-    rows = [{"name": s.name, "dim": s.dim, "fingerprint": s.fingerprint, "output": "query"} for s in SPACES]
-    (folder / "query_tower.json").write_text(json.dumps({"format_version": 2, "max_length": 16, "spaces": rows}))
-    table = np.random.default_rng(1).standard_normal((100, DIM)).astype(np.float32)
-    nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["mask", "last"], ["weights"]),
-        helper.make_node("Mul", ["tokens", "weights"], ["real"]),
-        helper.make_node("ReduceSum", ["real", "middle"], ["sum"], keepdims=0),
-        helper.make_node("LpNormalization", ["sum"], ["query"], axis=-1, p=2),
-    ]
-    shape = ["batch", "length"]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in ("input_ids", "attention_mask")]
-    outputs = [helper.make_tensor_value_info("query", TensorProto.FLOAT, ["batch", DIM])]
-    values = {"table": table, "last": np.array([-1]), "middle": np.array([1])}
-    held = [numpy_helper.from_array(value, name) for name, value in values.items()]
-    graph = helper.make_graph(nodes, "tower", inputs, outputs, held)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.save(model, folder / "model.onnx")
-
-
 def build(folder: Path, num_docs: int, dtype: Dtype) -> Path:
     """Publish the documents, unless they are there."""
     index_dir = folder / f"index-{dtype}-{num_docs}"
     if not index_dir.exists():
         if not (folder / "tower").exists():
-            write_tower(folder / "tower")
+            table = np.random.default_rng(1).standard_normal((100, DIM)).astype(np.float32)
+            write_mean_tower(folder / "tower", [QUERY], SPACES, table)  # its speed is not what is measured here
         with GenerationWriter(index_dir, SPACES, dtype=dtype) as writer:
             for doc_ids, embedded in batches(num_docs):
                 writer.add(doc_ids, embedded)

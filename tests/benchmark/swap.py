@@ -19,6 +19,7 @@ import argparse
 import json
 import multiprocessing
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,8 +27,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
 
@@ -35,38 +34,14 @@ from mmsearch.index import GenerationWriter
 from mmsearch.index.layout import read_current, write_current
 from mmsearch.protocols import Embedded, Float32
 from mmsearch.scoring import FeatureScorer
-from mmsearch.text import Tokenizer
 from mmsearch.types import Space
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
+from mean_tower import write_mean_tower
 
 DIM, NUM_WORDS, NUM_ASKED, BATCH = 256, 32_000, 1000, 8192
 TARGET_MS = 100.0
 SPACE = Space("content", DIM, "benchmark")
-
-
-def write_tower(folder: Path) -> None:
-    """Write a query tower without layers: the normalised mean of the embeddings of the tokens."""
-    table = np.random.default_rng(3).standard_normal((NUM_WORDS, DIM)).astype(np.float32)
-    nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["mask", "last"], ["weights"]),
-        helper.make_node("Mul", ["tokens", "weights"], ["real"]),
-        helper.make_node("ReduceSum", ["real", "middle"], ["sum"], keepdims=0),
-        helper.make_node("LpNormalization", ["sum"], ["query"], axis=-1, p=2),
-    ]
-    inputs = [
-        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
-        for name in ("input_ids", "attention_mask")
-    ]
-    output = helper.make_tensor_value_info("query", TensorProto.FLOAT, ["batch", DIM])
-    constants = [numpy_helper.from_array(np.array([-1], np.int64), "last")]
-    constants += [numpy_helper.from_array(np.array([1], np.int64), "middle"), numpy_helper.from_array(table, "table")]
-    graph = helper.make_graph(nodes, "tower", inputs, [output], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    Tokenizer.train(["red panda climbs a tree"] * 3, vocab_size=400, min_count=1).save(folder / "tokenizer")
-    onnx.save(model, folder / "model.onnx")
-    row = {"name": SPACE.name, "dim": DIM, "fingerprint": SPACE.fingerprint, "output": "query"}
-    (folder / "query_tower.json").write_text(json.dumps({"format_version": 1, "max_length": 16, "spaces": [row]}))
 
 
 def batches(num_docs: int) -> Iterator[tuple[list[str], Float32]]:
@@ -144,8 +119,8 @@ def main() -> None:
     rows = {}
     for warm in (False, True):
         with tempfile.TemporaryDirectory(prefix="mmsearch-swap-") as folder:
-            (Path(folder) / "tower").mkdir()
-            write_tower(Path(folder) / "tower")
+            embeddings = np.random.default_rng(3).standard_normal((NUM_WORDS, DIM)).astype(np.float32)
+            write_mean_tower(Path(folder) / "tower", ["red panda climbs a tree"], [SPACE], embeddings)
             times = measure(Path(folder), given.num_docs, given.swaps, warm=warm)
         which = "warmed" if warm else "at once"
         rows |= {f"{which}: swap to first score": times["swap"], f"{which}: of it CPU time of the reader": times["cpu"]}

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mean_tower import write_mean_tower
 
 from mmsearch.data.prepare import prepare
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.index import GenerationWriter
 from mmsearch.protocols import Embedded
-from mmsearch.text import Tokenizer
 from mmsearch.types import Space
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -40,32 +40,6 @@ QUERIES = (
 )
 SPACES = ("cover", "frames", "perception", "content", "content.title", "content.asr")
 DIM = 8
-
-
-def write_tower(folder: Path) -> None:
-    """Write a query tower: the mean of random token embeddings, the same vector for every space."""
-    onnx = pytest.importorskip("onnx")
-    table = np.random.default_rng(3).standard_normal((400, DIM)).astype(np.float32)
-    nodes = [
-        onnx.helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
-        onnx.helper.make_node("Cast", ["attention_mask"], ["mask"], to=onnx.TensorProto.FLOAT),
-        onnx.helper.make_node("Unsqueeze", ["mask", "last"], ["weights"]),
-        onnx.helper.make_node("Mul", ["tokens", "weights"], ["real"]),
-        onnx.helper.make_node("ReduceSum", ["real", "middle"], ["sum"], keepdims=0),
-        onnx.helper.make_node("LpNormalization", ["sum"], ["query"], axis=-1, p=2),
-    ]
-    names = ("input_ids", "attention_mask")
-    inputs = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.INT64, ["batch", "length"]) for n in names]
-    output = onnx.helper.make_tensor_value_info("query", onnx.TensorProto.FLOAT, ["batch", DIM])
-    constants = {"table": table, "last": np.array([-1]), "middle": np.array([1])}
-    weights = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
-    graph = onnx.helper.make_graph(nodes, "tower", inputs, [output], weights)
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
-    folder.mkdir()
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
-    Tokenizer.train([*QUERIES] * 3, vocab_size=400, min_count=1).save(folder / "tokenizer")
-    spaces = [{"name": s, "dim": DIM, "fingerprint": f"f-{s}", "output": "query"} for s in SPACES]
-    (folder / "query_tower.json").write_text(json.dumps({"format_version": 1, "max_length": 16, "spaces": spaces}))
 
 
 def write_index(
@@ -143,7 +117,8 @@ def hostile(tiny_world, tmp_path_factory):
     from mmsearch.data.prepared import PreparedCorpus
 
     corpus = PreparedCorpus.open(out / "corpus")
-    write_tower(out / "tower")
+    table = np.random.default_rng(3).standard_normal((400, DIM)).astype(np.float32)
+    write_mean_tower(out / "tower", QUERIES, [Space(name, DIM, f"f-{name}") for name in SPACES], table)
     write_index(out / "index", out / "tower", list(corpus.doc_ids), corpus.content_hash)
     write_run(out / "run", out / "corpus")
     rng = np.random.default_rng(1)

@@ -3,15 +3,13 @@
 import json
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from mean_tower import write_mean_tower
 
 from mmsearch.index import GenerationWriter
 from mmsearch.metrics.scored import Scored
 from mmsearch.protocols import Embedded
 from mmsearch.ranking.table import FeatureTable
-from mmsearch.text import Tokenizer
 from mmsearch.types import Space
 
 DIM, NUM_QUERIES, DOCS_PER_QUERY = 8, 44, 10
@@ -22,33 +20,9 @@ QUERIES = [f"{chr(97 + i % 26)}{chr(97 + i // 26)}x{i}" for i in range(NUM_QUERI
 
 def write_tower(folder, fingerprints, *, selection="max"):
     """Write a query tower without torch: the L2-normalised mean of the embeddings of the tokens."""
-    folder.mkdir(parents=True)
-    Tokenizer.train(QUERIES * 3, vocab_size=300, min_count=1).save(folder / "tokenizer")
     table = np.random.default_rng(5).standard_normal((300, DIM)).astype(np.float32)
-    nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["mask", "last"], ["weights"]),
-        helper.make_node("Mul", ["tokens", "weights"], ["real"]),
-        helper.make_node("ReduceSum", ["real", "middle"], ["sum"], keepdims=0),
-        helper.make_node("LpNormalization", ["sum"], ["query"], axis=-1, p=2),
-    ]
-    constants = {"table": table, "last": np.array([-1]), "middle": np.array([1])}
-    graph = helper.make_graph(
-        nodes,
-        "tower",
-        [helper.make_tensor_value_info(n, TensorProto.INT64, ["B", "L"]) for n in ("input_ids", "attention_mask")],
-        [helper.make_tensor_value_info("query", TensorProto.FLOAT, ["B", DIM])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.save(model, folder / "model.onnx")
-    told = [
-        {"name": n, "dim": DIM, "fingerprint": f, "output": "query", "selection": selection}
-        for n, f in fingerprints.items()
-    ]
-    (folder / "query_tower.json").write_text(json.dumps({"format_version": 2, "max_length": 16, "spaces": told}))
-    return folder
+    spaces = [Space(name, DIM, fingerprint) for name, fingerprint in fingerprints.items()]
+    return write_mean_tower(folder, QUERIES, spaces, table, selection=selection)
 
 
 def write_index(folder, fingerprints=None):

@@ -9,46 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from mean_tower import write_mean_model, write_mean_tower
 
 from mmsearch.index import GenerationWriter
 from mmsearch.protocols import Embedded
-from mmsearch.text import Tokenizer
 from mmsearch.types import Space
 
 DIM = 8
 SPACES = (Space("cover", DIM, "aa11"), Space("content", DIM, "bb22"))
 WORDS = ["red", "panda", "climbs", "a", "tree", "大熊猫", "吃", "竹子", "cooking", "noodles", "at", "home"]
 DOC_IDS = [f"v{i}" for i in range(30)]
-
-
-def write_model(path: Path, table: np.ndarray, outputs: tuple[str, ...] = ("query",)) -> None:
-    """Write an ONNX model: the L2-normalised mean of the embeddings of the real tokens, under each output name."""
-    nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["mask", "last"], ["weights"]),
-        helper.make_node("Mul", ["tokens", "weights"], ["real"]),
-        helper.make_node("ReduceSum", ["real", "middle"], ["sum"], keepdims=0),
-        *(helper.make_node("LpNormalization", ["sum"], [name], axis=-1, p=2) for name in outputs),
-    ]
-    shape = ["batch", "length"]
-    graph = helper.make_graph(
-        nodes,
-        "tower",
-        [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in ("input_ids", "attention_mask")],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", table.shape[1]]) for name in outputs],
-        [
-            numpy_helper.from_array(table, "table"),
-            numpy_helper.from_array(np.array([-1], np.int64), "last"),
-            numpy_helper.from_array(np.array([1], np.int64), "middle"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
 
 
 @pytest.fixture(scope="session")
@@ -58,19 +29,13 @@ def table() -> np.ndarray:
 
 @pytest.fixture
 def tower(tmp_path: Path, table: np.ndarray) -> Path:
-    folder = tmp_path / "tower"
-    folder.mkdir()
-    Tokenizer.train([" ".join(WORDS)] * 3, vocab_size=400, min_count=1).save(folder / "tokenizer")
-    write_model(folder / "model.onnx", table)
-    rows = [{"name": s.name, "dim": s.dim, "fingerprint": s.fingerprint, "output": "query"} for s in SPACES]
-    (folder / "query_tower.json").write_text(json.dumps({"format_version": 1, "max_length": 16, "spaces": rows}))
-    return folder
+    return write_mean_tower(tmp_path / "tower", [" ".join(WORDS)], SPACES, table)
 
 
 @pytest.fixture
 def write_tower_model(tower: Path) -> Callable[..., None]:
     """Write another model.onnx: `write_tower_model(table, ("query", "content"))`."""
-    return partial(write_model, tower / "model.onnx")
+    return partial(write_mean_model, tower / "model.onnx")
 
 
 @pytest.fixture

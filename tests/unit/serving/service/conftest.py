@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from mean_tower import write_mean_tower
 from starlette.testclient import TestClient
 
 from mmsearch.index import GenerationWriter
 from mmsearch.protocols import Embedded
-from mmsearch.text import Tokenizer
 from mmsearch.types import Space
 from serving.service.app import build
 from serving.service.metrics import Metrics
@@ -30,26 +28,7 @@ DOC_IDS = [f"d{number:02d}" for number in range(24)] + [STRANGE_ID]
 def write_tower(folder: Path) -> Path:
     """Write a query tower: the L2-normalised mean of the embeddings of the tokens."""
     table = np.random.default_rng(5).standard_normal((400, DIM)).astype(np.float32)
-    nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["mask", "last"], ["weights"]),
-        helper.make_node("Mul", ["tokens", "weights"], ["real"]),
-        helper.make_node("ReduceSum", ["real", "middle"], ["sum"], keepdims=0),
-        helper.make_node("LpNormalization", ["sum"], ["query"], axis=-1, p=2),
-    ]
-    names = ("input_ids", "attention_mask")
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in names]
-    output = helper.make_tensor_value_info("query", TensorProto.FLOAT, ["batch", DIM])
-    constants = [numpy_helper.from_array(np.array([-1], np.int64), "last")]
-    constants += [numpy_helper.from_array(np.array([1], np.int64), "middle"), numpy_helper.from_array(table, "table")]
-    graph = helper.make_graph(nodes, "tower", inputs, [output], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    Tokenizer.train([" ".join(WORDS)] * 3, vocab_size=400, min_count=1).save(folder / "tokenizer")
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
-    rows = [{"name": s.name, "dim": s.dim, "fingerprint": s.fingerprint, "output": "query"} for s in SPACES]
-    (folder / "query_tower.json").write_text(json.dumps({"format_version": 1, "max_length": 16, "spaces": rows}))
-    return folder
+    return write_mean_tower(folder, [" ".join(WORDS)], SPACES, table)
 
 
 def publish(index: Path, tower: Path, seed: int = 0, doc_ids: list[str] = DOC_IDS) -> str:
