@@ -124,7 +124,8 @@ def start(tmp_path, index):
         service.process.wait()
 
 
-HTTP_SETTINGS = ServeSettings(models={"tiny": {"index": "nowhere"}}, body_timeout_s=0.4, keep_alive_s=0.8, port=0)
+HTTP_SETTINGS = ServeSettings(models={"tiny": {"index": "nowhere"}}, body_timeout_s=30, keep_alive_s=30, port=0)
+HASTY = HTTP_SETTINGS.model_copy(update={"body_timeout_s": 0.4, "keep_alive_s": 0.8})
 
 
 class Wire:
@@ -135,7 +136,7 @@ class Wire:
 
     def answers(self, *parts, pause=0.03):
         """Say parts, one after the other, and give all answers (status, head, body) until the end of the connection."""
-        with closing(socket.create_connection(("127.0.0.1", self.port), timeout=5)) as client:
+        with closing(socket.create_connection(("127.0.0.1", self.port), timeout=20)) as client:
             said = b""
             try:
                 for number, part in enumerate(parts):
@@ -217,6 +218,13 @@ def wire():
     protocol = protocol_of(HTTP_SETTINGS)
     assert issubclass(protocol, HttpToolsProtocol)
     with serving(protocol) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def hasty():
+    """The same, which does not wait for long."""
+    with serving(protocol_of(HASTY)) as client:
         yield client
 
 

@@ -136,10 +136,10 @@ def test_a_codec_that_nobody_knows(tmp_path, good):
 
 def test_limits_are_read_from_the_header(tmp_path, make_video, good):
     huge = make_video(tmp_path / "huge.mp4", 2, codec="mpeg4", size=(8000, 8000))
-    start = time.monotonic()
+    start = time.process_time()
     assert reason(huge) == "too_many_pixels"
     assert reason(huge, decoder="decord") == "too_many_pixels"
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
     long = bytearray(make_video(tmp_path / "long.mkv", 25).read_bytes())
     at = long.index(b"\x44\x89\x88") + 3  # Duration, in milliseconds
     long[at : at + 8] = struct.pack(">d", 36_000_000.0)

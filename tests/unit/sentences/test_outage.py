@@ -105,7 +105,7 @@ def test_many_failures_at_once_are_one_outage():
 
 
 def test_what_fails_while_others_are_answered_is_no_outage():
-    breaker, calls = Breaker(30.0), []
+    breaker, calls = Breaker(3000.0), []
 
     def poisoned():
         calls.append(1)
@@ -116,7 +116,7 @@ def test_what_fails_while_others_are_answered_is_no_outage():
     with pytest.raises(ModelUnavailableError, match="500"):
         breaker.call(poisoned)
     assert len(calls) == 3
-    assert time.monotonic() - began < 0.1  # the first pause of an outage would be as long
+    assert time.monotonic() - began < 8  # the first pause of an outage would be 10 s
 
 
 def test_refusals_from_the_start_are_a_matter_of_settings():

@@ -46,9 +46,9 @@ def test_long_texts_are_cut_to_max_length():
 
 def test_ten_megabytes_cost_no_more_than_a_line():
     huge = "红 ball " * 1_600_000
-    start = time.perf_counter()
+    start = time.process_time()
     assert TOKENIZER.encode_batch([huge], 16)[0].shape == (1, 16)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 @settings(max_examples=200, deadline=None)
