@@ -63,7 +63,8 @@ def test_while_it_lasts_one_is_asked_at_a_time():
     breaker, service = Breaker(0.3), Service()
     service.down = True
     threads, found = in_threads(6, lambda: breaker.call(service))
-    time.sleep(0.05)
+    while breaker._since is None or service.running:
+        time.sleep(0.001)
     service.most = 0
     for thread in threads:
         thread.join()
@@ -72,7 +73,7 @@ def test_while_it_lasts_one_is_asked_at_a_time():
 
 
 def test_after_its_time_it_fails_at_once_but_one_request_may_find_the_model_back():
-    breaker, service = Breaker(0.1), Service()
+    breaker, service = Breaker(0.5), Service()
     service.down = True
     while not isinstance(found := in_one(breaker, service), NotAskedError):
         assert isinstance(found, ModelUnavailableError)
@@ -80,7 +81,7 @@ def test_after_its_time_it_fails_at_once_but_one_request_may_find_the_model_back
     assert isinstance(in_one(breaker, service), NotAskedError)
     assert service.asked == asked
     service.down = False
-    time.sleep(0.1)
+    time.sleep(0.5)
     assert in_one(breaker, service) == in_one(breaker, service) == "answer"
 
 

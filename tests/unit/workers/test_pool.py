@@ -134,14 +134,14 @@ def test_values_come_in_order_and_unordered_as_a_set(tasks, children):
 def test_one_bad_item_costs_itself(tasks, children):
     bad = {3: "segv", 5: "null", 8: "exit", 11: "hang", 13: "memory", 16: "raise", 17: "lambda", 19: "stuck"}
     items = [(bad.get(i, "fine"), i) for i in range(24)]
-    with Pool(tasks.trouble, num_workers=2, timeout_s=0.7, max_bytes=1 << 30) as pool:
+    with Pool(tasks.trouble, num_workers=2, timeout_s=2, max_bytes=1 << 30) as pool:
         outcomes = list(pool.imap(items))
     assert [o.index for o in outcomes] == list(range(24))
     assert [o.value for o in outcomes if o.index not in bad] == [i for i in range(24) if i not in bad]
     failed = {o.index: (o.failure, o.detail) for o in outcomes if o.failure}
     assert failed[3] == failed[5] == (Failure.CRASHED, "it died of SIGSEGV")
     assert failed[8] == (Failure.CRASHED, "it exited with code 3")
-    assert failed[11] == failed[19] == (Failure.TIMEOUT, "more than 0.7 s")
+    assert failed[11] == failed[19] == (Failure.TIMEOUT, "more than 2 s")
     assert failed[13] == (Failure.OUT_OF_MEMORY, "more than 1,024 MiB")
     assert failed[16] == (Failure.RAISED, "ValueError: no such thing")
     assert failed[17][0] is Failure.RAISED
@@ -189,8 +189,8 @@ def test_an_object_keeps_its_state_in_the_worker(tasks):
 
 
 def test_the_time_limit_counts_from_the_last_beat(tasks):
-    with Pool(tasks.slow_but_alive, num_workers=1, timeout_s=0.7) as pool:
-        assert [o.value for o in pool.imap([5, 0])] == [5, 0]
+    with Pool(tasks.slow_but_alive, num_workers=1, timeout_s=1.2) as pool:
+        assert [o.value for o in pool.imap([8, 0])] == [8, 0]
     tasks.slow_but_alive(1)  # outside of a worker a beat does nothing
 
 
@@ -221,11 +221,11 @@ def test_workers_that_cannot_start_raise(tasks, children):
 
 
 def test_leaving_early_ends_busy_workers_and_what_they_started(tasks, tmp_path):
-    with Pool(tasks.child_that_sleeps, num_workers=1, timeout_s=1.5, attempts=1) as pool:
+    with Pool(tasks.child_that_sleeps, num_workers=1, timeout_s=3, attempts=1) as pool:
         outcomes = list(pool.imap([str(tmp_path / "pid")]))
-    assert outcomes == [Outcome(0, None, Failure.TIMEOUT, "more than 1.5 s")]
+    assert outcomes == [Outcome(0, None, Failure.TIMEOUT, "more than 3 s")]
     grandchild = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while psutil.pid_exists(grandchild) and psutil.Process(grandchild).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -256,12 +256,12 @@ def test_workers_die_with_a_killed_parent(tmp_path):
         "list(Pool(sleepers.sleep, num_workers=2).imap(range(4)))\n"
     )
     parent = psutil.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(workers := parent.children()) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(0.5)
     parent.kill()
     parent.wait()
-    _, alive = psutil.wait_procs(workers, timeout=5)
+    _, alive = psutil.wait_procs(workers, timeout=60)
     assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
