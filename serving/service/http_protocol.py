@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from serving.service.gate import answer_of
 from serving.service.problems import ProblemError
 from serving.service.settings import ServeSettings
+from serving.service.untaken import Untaken
 
 _OVERHEAD_OF_A_BYTE = 16  # of a body in chunks of one byte, which take 6
 _MAX_WAITING = 32
@@ -28,7 +29,7 @@ class BoundedHttp(HttpToolsProtocol):
     - A head, with the blank lines before it, has `head_bytes`; one that comes as a later request of one read has up to
       twice that. A body's chunk sizes, extensions and trailers have as much, and 16 bytes for each byte of body.
     - A head has `message_s` from its first byte, and so has the rest of a body whose request is answered; a connection
-      where nothing comes is closed after `idle_s`.
+      where nothing comes is closed after `idle_s`, and one whose client takes nothing of an answer after `message_s`.
     - `max_waiting` requests wait behind the one that is answered.
     - Refused are what RFC 9112 wants refused and httptools lets through: none or several `Host`, another
       `Transfer-Encoding` than `chunked`, other versions than 1.0 and 1.1. Trailers are dropped: they are no headers.
@@ -53,13 +54,20 @@ class BoundedHttp(HttpToolsProtocol):
         self._last_words: bytes | None = None
         self._awaited: tuple[int, bool] | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._untaken = Untaken(transport, self.loop, self.message_s)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         super().connection_lost(exc)
+        self._untaken.stop()
         if self._deadline is not None:
             self._deadline.cancel()
+
+    def pause_writing(self) -> None:
+        """Write no more for now."""
+        super().pause_writing()
+        self._untaken.watch()
 
     def data_received(self, data: bytes) -> None:
         """Read what came."""
@@ -133,6 +141,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Answer the next request that waits, say the last words, or wait for what comes."""
         is_last = not self.pipeline
         super().on_response_complete()
+        self._untaken.watch()
         if self.transport.is_closing():
             return
         if is_last and self._last_words is not None:
@@ -183,6 +192,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._last_words:
             self.transport.write(self._last_words)
         self.transport.close()
+        self._untaken.watch()
 
     def _spoken(self, problem: ProblemError) -> bytes:
         request_id = secrets.token_hex(8)

@@ -56,7 +56,8 @@ class ServeSettings(Settings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1 << 20
     """A longer body is refused before it is read."""
     body_timeout_s: Annotated[float, Field(gt=0)] = 10.0
-    """A head has to be there within that time of its first byte, and a body within that time again."""
+    """A head has to be there within that time of its first byte, a body within that time again, and of an answer
+    something has to be taken within that time."""
     queue_size: Annotated[int, Field(ge=1)] = 64
     """Requests of a model that wait or are scored; one more is answered 429. The same bound holds for searches."""
     max_batch: Annotated[int, Field(ge=1)] = 8

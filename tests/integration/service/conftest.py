@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -226,6 +226,13 @@ def hasty():
     """The same, which does not wait for long."""
     with serving(protocol_of(HASTY)) as client:
         yield client
+
+
+@pytest.fixture
+def start_wire():
+    """Serve with other settings: `start_wire(body_timeout_s=2)`."""
+    with ExitStack() as stack:
+        yield lambda **changes: stack.enter_context(serving(protocol_of(HTTP_SETTINGS.model_copy(update=changes))))
 
 
 @pytest.fixture(scope="module")
