@@ -21,7 +21,7 @@ from mmsearch.sentences import KeySentences as Chosen
 from mmsearch.types import Modality
 
 #: Changes when the same settings would choose other sentences.
-_VERSION = 1
+_VERSION = 2
 _FREQUENCIES, _ANSWERS = "document_frequencies.json", "answers.sqlite"
 _OURS = re.compile(r"\.?\d{6}-[0-9a-f]{16}\.(parquet|json)(\.[0-9a-f]{32}\.tmp)?")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,10 @@ class GreedySettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """The sentences of a transcript, weighed: `relevance` in [0, 1], 1 for the best, and `vectors` of term weights."""
+    """The sentences of a transcript, weighed: `relevance` in [0, 1], 1 for the best, and `vectors` of term weights.
+
+    What an earlier sentence says in the same words has the relevance -inf: it is never to be chosen.
+    """
 
     relevance: Sequence[float]
     vectors: Sequence[Vector]
@@ -55,7 +59,8 @@ def weigh(
         relevance(s) = (weight(s) + closeness * closeness(s)) / the same of the best sentence
 
     Function words are no terms here, unless there are no others. The term proximity is that of Rasolofo and Savoy
-    (ECIR 2003). Without a shared or salient term all are 0.
+    (ECIR 2003). Without a shared or salient term all are 0. A sentence of the same terms in the same order as an earlier
+    one (of the same characters, where it has no terms) is never to be chosen: -inf.
     """
     settings = settings or GreedySettings()
     words = [terms_of(sentence, frequencies.segmenter) for sentence in sentences]
@@ -67,7 +72,9 @@ def weigh(
         raw.append(weight + settings.closeness * _closeness(found, titled))
     best = max(raw, default=0.0)
     vectors = [{term: frequencies.idf(term) for term in dict.fromkeys(found)} for found in words]
-    return Ranked([value / best if best > 0 else 0.0 for value in raw], vectors)
+    relevance = [value / best if best > 0 else 0.0 for value in raw]
+    again = _repeats(sentences, words)
+    return Ranked([-math.inf if number in again else value for number, value in enumerate(relevance)], vectors)
 
 
 def choose_greedy(
@@ -104,6 +111,13 @@ def _term_weights(
     for term in salient:
         weights[term] = weights.get(term, 0.0) + scale * repeated[term]
     return weights
+
+
+def _repeats(sentences: Sequence[str], words: Sequence[Sequence[str]]) -> set[int]:
+    """Give the numbers of the sentences that say what an earlier one says: speech recognition loops, choruses, ads."""
+    first: dict[object, int] = {}
+    said = [tuple(found) or sentence.strip() for sentence, found in zip(sentences, words, strict=True)]
+    return {number for number, one in enumerate(said) if first.setdefault(one, number) != number}
 
 
 def _telling(words: Iterable[str]) -> list[str]:

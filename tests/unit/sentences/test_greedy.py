@@ -126,7 +126,14 @@ def test_function_words_lead_to_nothing_however_rare_unless_a_title_holds_nothin
 def test_a_sentence_that_is_only_repeated_makes_no_salient_terms(frequencies):
     once, again = ["zebra crossing ahead", "the red panda"], ["zebra crossing ahead"] * 5 + ["the red panda"]
     assert weigh("panda", once, frequencies).relevance == [0, 1]
-    assert weigh("panda", again, frequencies).relevance == [0] * 5 + [1]
+    assert weigh("panda", again, frequencies).relevance == [0] + [-math.inf] * 4 + [1]
+
+
+def test_no_sentence_is_said_twice_however_much_room_is_left(frequencies):
+    loop = ["Bamboo for the red panda."] * 30 + ["bamboo, for the red panda", "♪", "♪", "It grows quickly there."]
+    assert choose_greedy("red panda", loop, 500, frequencies, GreedySettings(min_relevance=0)) == [0, 31, 33]
+    assert choose_greedy("", loop, 500, frequencies) == [0, 31, 33]
+    assert choose_greedy("panda", ["一二三。"] * 9, 500, frequencies, GreedySettings(redundancy=0)) == [0]
 
 
 def test_a_transcript_of_very_many_sentences_stays_cheap():
