@@ -14,7 +14,7 @@ from pathlib import Path
 from mmsearch.data.formats import check_readable
 from mmsearch.data.manifest import SHARDS, Manifest
 from mmsearch.data.prepare_plan import ShardPlan, ShardResult, plan_shards, remove_strays, stored_result
-from mmsearch.data.prepare_sentences import choose_key_sentences
+from mmsearch.data.prepare_sentences import choose_key_sentences, remove_stray_sentences
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepare_video import Preparation, Rejection, VideoPreparer
 from mmsearch.data.shard_builder import ShardBuilder
@@ -179,6 +179,8 @@ class _Job:
             )
         manifest.write(self._out)
         remove_strays(self._out, self._stems)
+        if manifest.sentences:
+            remove_stray_sentences(self._out, manifest)
         return summary
 
 

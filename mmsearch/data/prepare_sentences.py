@@ -23,6 +23,8 @@ from mmsearch.types import Modality
 #: Changes when the same settings would choose other sentences.
 _VERSION = 2
 _FREQUENCIES, _ANSWERS = "document_frequencies.json", "answers.sqlite"
+#: So many times the transcripts that were counted, and the counts may tell little of the corpus.
+_MUCH_GROWTH = 10
 _OURS = re.compile(r"\.?\d{6}-[0-9a-f]{16}\.(parquet|json)(\.[0-9a-f]{32}\.tmp)?")
 
 _log = logging.getLogger(__name__)
@@ -33,8 +35,9 @@ def choose_key_sentences(folder: Path, manifest: Manifest, settings: SentenceSet
 
     How often terms occur is counted over the corpus once, and kept: a video that comes later changes nothing of those
     that are there. What a model answered is kept too, so that a killed run, and a run over a grown corpus, ask only
-    for what is new. A shard in which a model did not answer, or refused, is tried again by the next run. The manifest's
-    counts get `key_sentences` (videos by what chose) and `fallbacks` (videos with greedy sentences instead, by why).
+    for what is new. A shard in which a model did not answer, or refused, is tried again by the next run. No file that
+    the manifest of before names is changed or removed: see `remove_stray_sentences`. The manifest's counts get
+    `key_sentences` (videos by what chose) and `fallbacks` (videos with greedy sentences instead, by why).
 
     Args:
         folder: of the corpus; its shards are whole.
@@ -59,7 +62,6 @@ def choose_key_sentences(folder: Path, manifest: Manifest, settings: SentenceSet
             with progress("key sentences", sum(manifest.shards[n].rows for n in left), unit="videos") as bar:
                 for number in left:
                     results[number] = _make(folder, manifest, number, stems[number], extractor, bar)
-    _remove_strays(where, set(stems))
     in_order = [results[number] for number in range(len(stems))]
     methods = sum((Counter(result.methods) for result in in_order), Counter[str]())
     fallbacks = sum((Counter(result.fallbacks) for result in in_order), Counter[str]())
@@ -88,11 +90,17 @@ class _Result:
     @classmethod
     def read(cls, record: Path) -> _Result | None:
         """Give that of an earlier run for the same shard and settings; None = there is none, or not a final one."""
+        found = cls.read_any(record)
+        return found if found is not None and not found.unanswered else None
+
+    @classmethod
+    def read_any(cls, record: Path) -> _Result | None:
+        """Give that of an earlier run, final or not; None = there is none, or its file is not whole."""
         try:
             found = read_json(record)
             file = Shard(**found["file"])
-            whole = (record.parent / file.name).stat().st_size == file.bytes and found["unanswered"] == 0
-            return cls(file, found["methods"], found.get("fallbacks", {}), 0) if whole else None
+            whole = (record.parent / file.name).stat().st_size == file.bytes
+            return cls(file, found["methods"], found.get("fallbacks", {}), found["unanswered"]) if whole else None
         except (DataError, OSError, KeyError, TypeError):
             return None
 
@@ -105,16 +113,30 @@ def _frequencies(folder: Path, manifest: Manifest, settings: SentenceSettings) -
     fresh = DocumentFrequencies(settings.segmenter)
     if path.is_file():
         known = DocumentFrequencies.load(path)
-        if known.segmenter == fresh.segmenter:
+        if known.segmenter == fresh.segmenter and known.num_documents:  # none: no transcript was there yet
+            _tell_of_growth(path, known.num_documents, manifest.counts.get("modalities", {}).get(Modality.ASR.value, 0))
             return known
     for number in range(len(manifest.shards)):
         for group in _spoken(folder, manifest, number):
             for video in group:
                 if video.transcript:
                     fresh.add(counted_text(video.title, video.transcript, settings.max_transcript_chars))
-    fresh.save(path)
-    _log.info("counted the terms of %d transcripts; they are kept in %s", fresh.num_documents, path)
+    if fresh.num_documents:
+        fresh.save(path)
+        _log.info("counted the terms of %d transcripts; they are kept in %s", fresh.num_documents, path)
     return fresh
+
+
+def _tell_of_growth(path: Path, counted: int, now: int) -> None:
+    """Warn where terms are weighed by what a small part of the corpus holds, such as a first try with ten videos."""
+    if now >= _MUCH_GROWTH * counted:
+        _log.warning(
+            "terms are weighed by %d transcripts that were counted once, and the corpus now holds %d; remove %s to "
+            "count again (key sentences are then chosen anew)",
+            counted,
+            now,
+            path,
+        )
 
 
 def _make(
@@ -131,7 +153,11 @@ def _make(
         unanswered += sum(not one.is_final for one in chosen.values())
         fallbacks.update(one.fallback for one in chosen.values() if one.fallback)
         rows += [_row(video.doc_id, chosen.get(video.doc_id)) for video in group]
-    path = where / f"{stem}.parquet"
+    # What is not final has a name of its own: the next run makes the final file beside it, not in its place.
+    name = (
+        stem if not unanswered else f"{number:06d}-{hash_bytes(stem.encode(), *(repr(r).encode() for r in rows))[:16]}"
+    )
+    path = where / f"{name}.parquet"
     write_key_sentences(path, rows, manifest.settings.row_group_size)
     file = Shard(path.name, len(rows), path.stat().st_size, hash_file(path), content_key(shard.key, rows))
     methods = Counter(row.method for row in rows if row.method is not None)
@@ -155,7 +181,17 @@ def _spoken(folder: Path, manifest: Manifest, number: int) -> Iterator[list[Spok
             yield [SpokenVideo(doc_id, texts[0], texts[1] or "") for doc_id, *texts in rows]
 
 
-def _remove_strays(where: Path, stems: set[str]) -> None:
-    for path in where.iterdir():
-        if _OURS.fullmatch(path.name) and (path.suffix == ".tmp" or path.stem not in stems):
+def remove_stray_sentences(folder: Path, manifest: Manifest) -> None:
+    """Remove the files of older runs and what killed ones left, once the manifest that needs none of them is written.
+
+    Args:
+        folder: of the corpus.
+        manifest: its manifest of now; files with other names than ours are not touched.
+    """
+    kept = {file.name for file in manifest.sentences}
+    for path in (folder / SENTENCES).iterdir():
+        if not _OURS.fullmatch(path.name) or path.name in kept:
+            continue
+        result = _Result.read_any(path) if path.suffix == ".json" else None
+        if result is None or result.file.name not in kept:
             path.unlink()

@@ -59,8 +59,8 @@ def weigh(
         relevance(s) = (weight(s) + closeness * closeness(s)) / the same of the best sentence
 
     Function words are no terms here, unless there are no others. The term proximity is that of Rasolofo and Savoy
-    (ECIR 2003). Without a shared or salient term all are 0. A sentence of the same terms in the same order as an earlier
-    one (of the same characters, where it has no terms) is never to be chosen: -inf.
+    (ECIR 2003). Without a shared or salient term all are 0. A sentence of the same terms in the same order as an
+    earlier one (of the same characters, where it has no terms) is never to be chosen: -inf.
     """
     settings = settings or GreedySettings()
     words = [terms_of(sentence, frequencies.segmenter) for sentence in sentences]

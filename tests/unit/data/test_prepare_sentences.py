@@ -119,10 +119,56 @@ def test_what_a_model_did_not_answer_is_asked_again(table, tmp_path, monkeypatch
     unanswered = [json.loads(path.read_text())["unanswered"] for path in (out / SENTENCES).glob("0*.json")]
     assert sum(unanswered) == 5
     monkeypatch.undo()
-    before = files_of(out)
+    before = {name for name in files_of(out) if name.endswith(".parquet")}
     prepare(table, out, settings())
-    assert all(files_of(out)[name] != before[name] for name in before if name.endswith(".parquet"))
+    assert not files_of(out).keys() & before
     assert all(json.loads(path.read_text())["unanswered"] == 0 for path in (out / SENTENCES).glob("0*.json"))
+
+
+def test_the_corpus_of_before_is_whole_while_a_model_is_asked_again(table, tmp_path, monkeypatch):
+    out = tmp_path / "corpus"
+    monkeypatch.setattr("mmsearch.data.prepare_sentences.KeySentenceExtractor", Unreliable)
+    prepare(table, out, settings())
+    monkeypatch.undo()
+    before = PreparedCorpus.open(out).read([0])[0].key_sentences
+
+    class Killed(KeySentenceExtractor):
+        """Chooses other sentences, and dies in the second shard."""
+
+        def extract_one(self, video):
+            from dataclasses import replace
+
+            if video.doc_id == "d3":
+                raise KeyboardInterrupt
+            return replace(super().extract_one(video), sentences=("another choice",))
+
+    monkeypatch.setattr("mmsearch.data.prepare_sentences.KeySentenceExtractor", Killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(table, out, settings())
+    PreparedCorpus.open(out).verify()
+    assert PreparedCorpus.open(out).read([0])[0].key_sentences == before
+    monkeypatch.undo()
+    prepare(table, out, settings())
+    corpus = PreparedCorpus.open(out)
+    corpus.verify()
+    assert corpus.read([0])[0].key_sentences == "another choice"  # the first shard was done
+    assert len(list((out / SENTENCES).glob("0*.parquet"))) == len(corpus.shards)
+
+
+def test_frequencies_of_nothing_are_not_kept_and_those_of_a_small_part_are_told(table, tmp_path, caplog):
+    out, whole = tmp_path / "corpus", table.read_text()
+    table.write_text(json.dumps({"doc_id": "silent", "title": "no speech"}) + "\n")
+    prepare(table, out, settings())
+    table.write_text(json.dumps(row(99, "today we bake")) + "\n")
+    prepare(table, out, settings())
+    counted = out / SENTENCES / "document_frequencies.json"
+    assert json.loads(counted.read_text())["num_documents"] == 1
+    table.write_text(whole)
+    prepare(table, out, settings())
+    assert "remove" not in caplog.text  # five times as many
+    table.write_text(whole + "".join(json.dumps(row(i, spoken(i))) + "\n" for i in range(10, 16)))
+    prepare(table, out, settings())
+    assert f"counted once, and the corpus now holds 11; remove {counted}" in caplog.text
 
 
 def test_a_damaged_record_is_made_again(table, tmp_path):
