@@ -16,8 +16,9 @@ from training.comparison.tables import (
     differing,
     estimated,
     markdown,
-    notes,
+    meanings,
     outcome_json,
+    power,
     summary_json,
 )
 
@@ -37,15 +38,17 @@ def page(tables: Sequence[Table], settings: CompareSettings, failures: Sequence[
             "in brackets 95 % intervals over seeds, then the quotient to the first variant, paired by seed."
         )
         told.append(markdown(*_quality(table.outcomes, settings.missing)))
+        shares = [replace(_summary(table.outcomes, share), metric=f"{share:.0%} missing") for share in settings.missing]
+        told += list(filter(None, map(power, shares)))
         told.append("The same models served as their codes, against themselves served as the mean.")
         told.append(markdown(*_served(table.outcomes, settings.missing[0])))
         told.append(
-            "Cost: fusion alone and the whole document tower, milliseconds per 1,000 videos on one CPU thread (median "
+            "Cost: fusion alone and the whole document tower, milliseconds of one CPU thread per 1,000 videos (median "
             "of rounds in turns), and what is stored of a video in this space in float16."
         )
         told.append(markdown(*_costs(table)))
-    first = summarise(tables[0].outcomes, figure(settings.missing[0], "mean"))
-    told += [f"- {note}" for note in notes(replace(first, metric="PNR"), settings.seeds)]
+    first = _summary(tables[0].outcomes, settings.missing[0])
+    told += [f"- {note}" for note in meanings(replace(first, metric="PNR"))]
     for one in failures:
         told.append(f"- Failed: {one.run.variant.label}, seed {one.run.seed} (exit code {one.exit_code}).")
     return "\n\n".join(told) + "\n"
@@ -68,8 +71,12 @@ def as_json(tables: Sequence[Table], config: str, overrides: Sequence[str]) -> d
     return {"config": config, "overrides": list(overrides), "tables": found}
 
 
+def _summary(outcomes: Outcomes, share: float) -> Summary:
+    return summarise(outcomes, figure(share, "mean"))
+
+
 def _quality(outcomes: Outcomes, missing: Sequence[float]) -> tuple[list[str], Rows]:
-    summaries = [summarise(outcomes, figure(share, "mean")) for share in missing]
+    summaries = [_summary(outcomes, share) for share in missing]
     head = ["variant", "seeds"]
     for share in missing:
         head += [f"{share:.0%} missing", "against first", "p (Holm)"]

@@ -15,6 +15,8 @@ Outcomes = Mapping[str, Mapping[int, Outcome]]
 Rows = list[list[str]]
 
 _LEAST_P = 0.0001
+_MISSED = "a smaller one is likely to be missed, and 'no difference seen' does not say that there is none"
+_UNTESTED = "Power: differences can be tested from two seeds on that two variants share."
 _HEAD = ["mean", "95 %", "against first", "95 %", "p", "p (Holm)", "detectable", "verdict"]
 
 
@@ -42,6 +44,21 @@ def long_table(summaries: Sequence[Summary]) -> tuple[list[str], Rows]:
 
 def notes(summary: Summary, num_seeds: int) -> list[str]:
     """Say what the intervals mean, what they do not cover, and what so few seeds could have shown."""
+    lines = meanings(summary)
+    least = [one.detectable for one in summary.differences.values() if math.isfinite(one.detectable)]
+    if least:
+        shown = " to ".join(dict.fromkeys(_change(summary.is_ratio, value) for value in (min(least), max(least))))
+        lines.append(
+            f"Power: {num_seeds} seeds show a true difference of {shown} or more 4 times in 5 (column 'detectable'); "
+            f"{_MISSED}."
+        )
+    elif summary.differences:
+        lines.append(_UNTESTED)
+    return lines
+
+
+def meanings(summary: Summary) -> list[str]:
+    """Say what means, intervals and tests are, and what they do not cover."""
     lines = []
     if summary.is_ratio:
         lines.append(
@@ -53,16 +70,16 @@ def notes(summary: Summary, num_seeds: int) -> list[str]:
         "for all variants by Holm's rule. They say how far another seed moves a figure. All runs are validated on the "
         "same queries: what other queries would say is not in them."
     )
-    least = [one.detectable for one in summary.differences.values() if math.isfinite(one.detectable)]
-    if least:
-        shown = " to ".join(dict.fromkeys(_change(summary.is_ratio, value) for value in (min(least), max(least))))
-        lines.append(
-            f"Power: {num_seeds} seeds show a true difference of {shown} or more 4 times in 5 (column 'detectable'); "
-            "a smaller one is likely to be missed, and 'no difference seen' does not say that there is none."
-        )
-    elif summary.differences:
-        lines.append("Power: differences can be tested from two seeds on that two variants share.")
     return lines
+
+
+def power(summary: Summary) -> str:
+    """Say of each variant which true difference its seeds could have shown; empty where nothing is compared."""
+    known = {label: one.detectable for label, one in summary.differences.items() if math.isfinite(one.detectable)}
+    if not known:
+        return _UNTESTED if summary.differences else ""
+    told = ", ".join(f"{label} {_change(summary.is_ratio, value)}" for label, value in known.items())
+    return f"Power: the least true difference that these seeds show 4 times in 5, {summary.metric}: {told}; {_MISSED}."
 
 
 def markdown(head: Sequence[str], rows: Rows) -> str:
