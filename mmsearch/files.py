@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,22 @@ def fsync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def permit_as_usual(path: Path) -> None:
+    """Give a file that only its owner may use the permissions that the umask gives to new files.
+
+    safetensors (0.8) writes every file for its owner alone, so that a service of another user could not read a model.
+    """
+    if stat.S_IMODE(path.stat().st_mode) != stat.S_IRUSR | stat.S_IWUSR:
+        return
+    probe = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # the umask cannot be read without changing it
+    descriptor = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        path.chmod(stat.S_IMODE(os.fstat(descriptor).st_mode))
+    finally:
+        os.close(descriptor)
+        probe.unlink()
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it that are not there, so that their names survive a power loss."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -44,7 +61,8 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block ends well, fsync it and rename it over `path`.
+    """Give a temporary path beside `path`; when the block ends well, fsync it and rename it over `path`, with the
+    permissions of any new file.
 
     The temporary name is unique (`.NAME.<hex>.tmp`), so a crash leaves at most a stray hidden file, which never
     blocks the next writer. On an exception the temporary file is removed and `path` is as it was.
@@ -53,6 +71,7 @@ def replacing(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield beside
+        permit_as_usual(beside)
         fsync_file(beside)
         os.replace(beside, path)
         fsync_folder(path.parent)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmsearch.errors import ConfigError, CorruptIndexError
 from mmsearch.extras import require
-from mmsearch.files import fsync_file, fsync_folder, hash_file
+from mmsearch.files import fsync_file, fsync_folder, hash_file, permit_as_usual
 from mmsearch.hub import locate
 from mmsearch.models.checkpoint import disk_errors_told
 from mmsearch.torchvision_guard import guard_torchvision
@@ -161,6 +161,7 @@ def _transformers() -> Any:
 
 def _fsync(folder: Path) -> None:
     for path in folder.iterdir():
+        permit_as_usual(path)
         fsync_file(path)
     fsync_folder(folder)
     fsync_folder(folder.parent)

@@ -60,3 +60,23 @@ def test_one_writer_at_a_time_and_the_dead_hold_nothing(tmp_path):
         other.wait()
     with sole_writer(folder):
         pass
+
+
+def test_what_a_library_wrote_for_its_owner_alone_gets_the_permissions_of_any_file(tmp_path):
+    (tmp_path / "any").touch()
+    usual = (tmp_path / "any").stat().st_mode
+    with replacing(tmp_path / "model") as beside:
+        os.close(os.open(beside, os.O_CREAT | os.O_WRONLY, 0o600))
+    assert (tmp_path / "model").stat().st_mode == usual
+    with replacing(tmp_path / "tool") as beside:
+        beside.touch()
+        beside.chmod(0o700)
+    assert (tmp_path / "tool").stat().st_mode & 0o777 == 0o700, "what was chosen stays"
+    before = os.umask(0o077)
+    try:
+        with replacing(tmp_path / "private") as beside:
+            beside.touch()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["any", "model", "private", "tool"]
