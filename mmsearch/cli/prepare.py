@@ -31,8 +31,9 @@ def run(
     """Decode covers and evenly spaced frames once, resize them, and store them with the texts as a prepared corpus.
 
     What cannot be used is listed with a reason in rejected.jsonl, and the exit code is then 5, as where a language
-    model did not answer for the key sentences of a video. The same command finishes a killed run, and redoes only what
-    changed in the table, the files or the settings.
+    model did not answer for the key sentences of a video. The same command finishes a killed run, and redoes only the
+    rows that changed in the table, the files or the settings. Where files of most videos are gone that were there
+    before (a folder that is not mounted), the corpus stays as it was.
     """
     from mmsearch.config import load_arguments
     from mmsearch.data.prepare import REJECTED, REJECTED_ROWS, prepare
@@ -57,6 +58,10 @@ def run(
     if summary.rejected:
         reasons = ", ".join(f"{reason} {count}" for reason, count in summary.rejected.items())
         problems.append(f"{sum(summary.rejected.values())} rejections ({reasons}) are listed in {out / REJECTED}")
+    if summary.num_failed:
+        problems.append(
+            f"retry_failed=true tries {summary.num_failed} of them again, which a worker did not get through"
+        )
     if summary.num_bad_rows:
         problems.append(f"{summary.num_bad_rows} bad rows of the table are listed in {out / REJECTED_ROWS}")
     if summary.num_unanswered:

@@ -6,14 +6,17 @@ import json
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from mmsearch.data.formats import check_readable
 from mmsearch.data.manifest import SHARDS, Manifest
+from mmsearch.data.prepare_losses import check_losses
 from mmsearch.data.prepare_plan import ShardPlan, ShardResult, plan_shards, remove_strays, stored_result
+from mmsearch.data.prepare_rows import EarlierRows
 from mmsearch.data.prepare_sentences import choose_key_sentences, remove_stray_sentences
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepare_video import Preparation, Rejection, VideoPreparer
@@ -24,11 +27,11 @@ from mmsearch.files import hash_file, sole_writer, write_bytes
 from mmsearch.logs import ProgressBar, progress
 from mmsearch.recognition.kept import RECOGNISED, Kept
 from mmsearch.types import Video
-from mmsearch.workers import Pool
+from mmsearch.workers import Outcome, Pool
 
 REJECTED = "rejected.jsonl"
 REJECTED_ROWS = "rejected_rows.jsonl"
-_NOT_COUNTED = ("num_reused", "key_sentences", "fallbacks", "num_unanswered")
+_NOT_COUNTED = ("num_reused", "key_sentences", "fallbacks", "num_unanswered", "num_failed")
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class Summary:
         num_reused: rows whose stored result of an earlier run was kept.
         num_bad_rows: rows of the table that were put aside.
         rejected: number of rejections by reason.
+        num_failed: number of those that another try may spare (`retry_failed`).
         modalities: number of videos that have each modality.
         key_sentences: number of videos by what chose their key sentences.
         fallbacks: number of those that got greedy sentences instead of what was asked for, by why.
@@ -58,20 +62,23 @@ class Summary:
     key_sentences: dict[str, int] = field(default_factory=dict)
     fallbacks: dict[str, int] = field(default_factory=dict)
     num_unanswered: int = 0
+    num_failed: int = 0
 
 
 def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
     """Prepare the videos of a table.
 
     `out` then holds `corpus.json`, `shards/` and `rejected.jsonl` (one line a rejection: doc_id, modality, reason,
-    detail; in the order of the table). A shard is kept when its rows, its files (by size and time of change) and the
-    settings are what they were; so a killed run goes on where it was, and comes to the same bytes. The corpus that was
+    detail; in the order of the table). A row is kept when its cells, its files (by size and time of change) and the
+    settings are what they were, wherever it now stands in the table; a shard of such rows is kept as it is. So a killed
+    run goes on where it was, and comes to the same bytes. The corpus that was
     there before stays readable until the new one is complete. What is recognised in pictures and sound is kept in
     `recognised.sqlite` as it is found (see `mmsearch.recognition.kept`), also for shards that are not done.
 
     Raises:
         TableError: a row of the table is bad (`on_error: stop`).
-        DataError: the table has no good row (what was prepared before stays), or another run writes to `out`.
+        DataError: the table has no good row, or many files that were there before are gone (`max_lost_share`); what was
+            prepared before stays. Or another run writes to `out`.
     """
     check_readable(table)  # before anything is made
     workers = settings.num_workers or os.cpu_count() or 1
@@ -89,7 +96,8 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
         )
         bar = stack.enter_context(progress("prepare", _count_rows(table), unit="videos"))
         videos = read_videos(table, on_error=settings.on_error, rejected=rejected_rows)
-        job = _Job(out, settings, bar)
+        earlier = stack.enter_context(closing(EarlierRows(out, retry_failed=settings.retry_failed)))
+        job = _Job(out, settings, bar, earlier)
         job.run(pool, videos)
         if not job.num_rows:
             raise DataError(f"{table}: has no row that can be prepared; {out} is left as it was")
@@ -112,9 +120,9 @@ def _kept(out: Path, settings: PrepareSettings) -> Kept | None:
 class _Job:
     """One run: plans shards as the table is read, fills them as outcomes come, and publishes the manifest."""
 
-    def __init__(self, out: Path, settings: PrepareSettings, bar: ProgressBar) -> None:
-        self._out, self._settings, self._bar = out, settings, bar
-        self._under_way: deque[ShardPlan] = deque()
+    def __init__(self, out: Path, settings: PrepareSettings, bar: ProgressBar, earlier: EarlierRows) -> None:
+        self._out, self._settings, self._bar, self._earlier = out, settings, bar, earlier
+        self._under_way: deque[tuple[ShardPlan, Sequence[int | None]]] = deque()
         self._results: dict[int, ShardResult] = {}
         self._stems: set[str] = set()
         self._reused = 0
@@ -127,29 +135,41 @@ class _Job:
     def run(self, pool: Pool[Video, Preparation], videos: Iterable[Video]) -> None:
         outcomes = pool.imap(self._unprepared(videos))
         for first in outcomes:
-            plan = self._under_way[0]
-            with ShardBuilder(self._out, plan, self._settings.row_group_size) as builder:
-                builder.add(first)
-                self._bar.advance()
-                while not builder.is_full:
-                    builder.add(next(outcomes))
-                    self._bar.advance()
-            result = self._results[plan.number] = builder.result()
-            result.write(self._out, plan.stem)
+            self._build(*self._under_way[0], chain([first], outcomes))
             self._under_way.popleft()
 
+    def _build(self, plan: ShardPlan, places: Sequence[int | None], outcomes: Iterator[Outcome[Preparation]]) -> None:
+        """Fill a shard with what earlier runs prepared of it, and with outcomes for the other rows."""
+        with ShardBuilder(self._out, plan, self._settings.row_group_size) as builder:
+            for video, place in zip(plan.rows, places, strict=True):
+                if place is None:
+                    builder.add(next(outcomes))
+                    self._bar.advance()
+                else:
+                    builder.add_prepared(self._earlier.read(place, video.doc_id))
+                    self._reused += 1
+                    self._bar.skip(1)
+        result = self._results[plan.number] = builder.result()
+        result.write(self._out, plan.stem)
+
     def _unprepared(self, videos: Iterable[Video]) -> Iterator[Video]:
-        """Give the rows of the shards that no earlier run prepared."""
+        """Give the rows that no earlier run prepared; shards without any are kept, or built, on the way."""
         for plan in plan_shards(videos, self._settings):
             self._stems.add(plan.stem)
             stored = stored_result(self._out, plan)
-            if stored is not None:
+            if stored is not None and not (self._settings.retry_failed and stored.has_failures):
                 self._results[plan.number] = stored
                 self._reused += len(plan.rows)
                 self._bar.skip(len(plan.rows))
                 continue
-            self._under_way.append(plan)
-            yield from plan.rows
+            if stored is not None and stored.shard is not None:  # the manifest that is there may name it
+                plan = replace(plan, avoided=stored.shard.checksum)
+            places = self._earlier.find(plan)
+            if None not in places:
+                self._build(plan, places, iter(()))
+                continue
+            self._under_way.append((plan, places))
+            yield from (video for video, place in zip(plan.rows, places, strict=True) if place is None)
 
     def publish(self, table: Path, num_bad_rows: int) -> Summary:
         results = [self._results[number] for number in sorted(self._results)]
@@ -163,8 +183,10 @@ class _Job:
             num_bad_rows=num_bad_rows,
             rejected=dict(sorted(Counter(rejection.reason for rejection in rejections).items())),
             modalities=dict(sorted(modalities.items())),
+            num_failed=sum(rejection.is_failure for rejection in rejections),
         )
         counts = {key: value for key, value in asdict(summary).items() if key not in _NOT_COUNTED}
+        check_losses(self._out, self._out / REJECTED, rejections, self._settings.max_lost_share)
         write_bytes(self._out / REJECTED, b"".join(_line(rejection) for rejection in rejections))
         source = {"path": str(table.resolve()), "bytes": table.stat().st_size, "checksum": hash_file(table)}
         manifest = Manifest(self._settings, shards, counts, source)
@@ -178,7 +200,7 @@ class _Job:
                 num_unanswered=counted["unanswered"],
             )
         manifest.write(self._out)
-        remove_strays(self._out, self._stems)
+        remove_strays(self._out, self._stems, {shard.name for shard in shards})
         if manifest.sentences:
             remove_stray_sentences(self._out, manifest)
         return summary

@@ -14,6 +14,9 @@ from mmsearch.recognition.ocr import OcrSettings
 from mmsearch.recognition.speech import RecogniserSettings, SpeechSettings
 from mmsearch.sentences import SentenceSettings
 
+#: Settings that no shard depends on.
+_HOW = ("num_workers", "sentences", "retry_failed", "max_lost_share")
+
 
 class PrepareSettings(Settings):
     """How a videos table becomes a prepared corpus."""
@@ -38,6 +41,10 @@ class PrepareSettings(Settings):
     """Bad rows of the table: end the run, or list them in `rejected_rows.jsonl`."""
     on_bad_media: Literal["reject", "drop_modality"] = "reject"
     """A broken file: leave its video out, or keep the video without that modality. Both are listed."""
+    retry_failed: bool = False
+    """Videos that a worker did not get through (time, memory, a crash, a disk's error): try them again."""
+    max_lost_share: float = Field(0.5, ge=0, le=1)
+    """Where files of more than this share of the corpus (and of 20 videos) are gone, the corpus stays as it was."""
     limits: MediaLimits = MediaLimits()
     """What one file may cost."""
     ocr: OcrSettings = OcrSettings()
@@ -70,4 +77,4 @@ class PrepareSettings(Settings):
     def for_shards(self) -> dict[str, Any]:
         """Give those that the shards depend on: all but how key sentences are chosen, which stand beside them."""
         off = {name for name, is_on in (("ocr", self.ocr.is_on), ("speech", self.speech is not None)) if not is_on}
-        return self.model_dump(mode="json", exclude={"num_workers", "sentences", *off})
+        return self.model_dump(mode="json", exclude={*_HOW, *off})

@@ -18,11 +18,16 @@ from mmsearch.files import hash_bytes
 from mmsearch.protocols import PreparedVideo
 from mmsearch.recognition.kept import Kept
 from mmsearch.types import TEXTS, Modality, Video
+from mmsearch.workers import Failure
 
 T = TypeVar("T")
 
 #: Changes when the same settings would give other bytes.
 RECIPE_VERSION = 1
+#: Reasons that tell of a machine on a day as much as of a file: another try may go better.
+_FAILURES = frozenset(
+    {*(failure.value for failure in Failure), "unknown", "unreadable_file", "too_slow", "ocr_failed", "speech_failed"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,11 @@ class Rejection:
     modality: str | None
     reason: str
     detail: str
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether a worker did not get through, and another try may: out of time, out of memory, a disk's error."""
+        return self.reason in _FAILURES
 
 
 @dataclass(frozen=True, slots=True)

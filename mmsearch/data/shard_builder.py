@@ -36,7 +36,7 @@ class ShardBuilder:
 
     def __init__(self, out: Path, plan: ShardPlan, row_group_size: int) -> None:
         self._plan = plan
-        self._path = out / SHARDS / f"{plan.stem}.parquet"
+        self._path = out / SHARDS / plan.file_name
         self._row_group_size = row_group_size
         self._taken = 0
         self._rejections: list[Rejection] = []
@@ -61,11 +61,6 @@ class ShardBuilder:
             size = self._path.stat().st_size
             self._shard = Shard(self._path.name, self._writer.rows, size, hash_file(self._path), self._writer.key)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether every row of the plan was added."""
-        return self._taken == len(self._plan.rows)
-
     def add(self, outcome: Outcome[Preparation]) -> None:
         """Add the outcome of the next row.
 
@@ -73,16 +68,20 @@ class ShardBuilder:
             MissingExtraError: a library that the settings need is not installed.
             ConfigError: a model that they name is not there.
         """
-        doc_id = self._plan.rows[self._taken].doc_id
-        self._taken += 1
         if outcome.value is None:
-            self._rejections.append(rejection_of(doc_id, outcome))
-            return
-        self._rejections += outcome.value.rejections
-        if outcome.value.video is not None:
-            self._writer.add(outcome.value.video)
-            self._modalities.update(modality.value for modality in outcome.value.video.hashes)
+            self.add_prepared(Preparation(None, (rejection_of(self._plan.rows[self._taken].doc_id, outcome),)))
+        else:
+            self.add_prepared(outcome.value)
+
+    def add_prepared(self, prepared: Preparation) -> None:
+        """Add what became of the next row."""
+        self._taken += 1
+        self._rejections += prepared.rejections
+        if prepared.video is not None:
+            self._writer.add(prepared.video)
+            self._modalities.update(modality.value for modality in prepared.video.hashes)
 
     def result(self) -> ShardResult:
         """Give what the shard came to, after the `with` block."""
-        return ShardResult(self._plan.key, self._taken, self._shard, dict(self._modalities), tuple(self._rejections))
+        counts, rejections = dict(self._modalities), tuple(self._rejections)
+        return ShardResult(self._plan.key, self._taken, self._shard, counts, rejections, self._plan.row_keys)

@@ -87,13 +87,13 @@ def test_a_second_run_does_only_what_changed(world, tmp_path):
     rows = table_rows(world)
     rows[10]["title"] = "another"
     write_table(world, rows)
-    assert run(world, out).num_reused == 8
+    assert run(world, out).num_reused == 10
     after = files(out)
     kept = [name for name in before if name.startswith("shards/00000[01]")]
     assert all(after[name] == before[name] for name in kept)
     assert len([name for name in after if name.endswith(".parquet")]) == 3
     os.utime(world / "0.mp4", (1, 1))
-    assert run(world, out).num_reused == 7
+    assert run(world, out).num_reused == 10
     assert run(world, out, image_size=16).num_reused == 0
     assert PreparedCorpus.open(out).settings.image_size == 16
 
