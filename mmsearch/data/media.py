@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from urllib.parse import unquote
 
 from pydantic import Field
 
@@ -34,6 +35,11 @@ class MediaLimits(Settings):
     """Private memory of one worker process."""
 
 
+def local_path(path: str) -> str:
+    """Give the path that a `file:///` URI names (its %XX are characters); any other text as it is."""
+    return unquote(path.removeprefix("file://")) if path.startswith("file:///") else path
+
+
 def check_file(path: str, max_bytes: int) -> Path:
     """Give the path of a local, regular, non-empty file of at most `max_bytes`.
 
@@ -41,10 +47,9 @@ def check_file(path: str, max_bytes: int) -> Path:
         MediaError: `remote` (a URI: files are never fetched), `missing_file`, `not_a_file`, `unreadable_file`,
             `empty_file` or `too_many_bytes`.
     """
-    if path.startswith("file:///"):
-        path = path.removeprefix("file://")
-    elif "://" in path:
+    if "://" in path and not path.startswith("file:///"):
         raise MediaError("remote", f"{path}: only local files are read; download it first")
+    path = local_path(path)
     try:
         status = Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):

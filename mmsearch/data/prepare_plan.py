@@ -11,8 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 from mmsearch.data.manifest import SHARDS, Shard
+from mmsearch.data.media import local_path
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepare_video import RECIPE_VERSION, Rejection
+from mmsearch.data.transcripts import TRANSCRIPT_VERSION, is_transcript_file
 from mmsearch.errors import DataError
 from mmsearch.files import hash_bytes, read_json, write_json
 from mmsearch.types import Video
@@ -85,12 +87,13 @@ def plan_shards(videos: Iterable[Video], settings: PrepareSettings) -> Iterator[
 
 def _row_key(video: Video) -> bytes:
     files = (video.cover, video.video, *(video.frames or ()), video.asr)
-    return "\0".join([repr(video), *(_stamp(file) for file in files if file)]).encode()
+    subtitles = [f"subtitles {TRANSCRIPT_VERSION}"] if video.asr and is_transcript_file(video.asr) else []
+    return "\0".join([repr(video), *(_stamp(file) for file in files if file), *subtitles]).encode()
 
 
 def _stamp(path: str) -> str:
     try:
-        status = os.stat(path)
+        status = os.stat(local_path(path))
     except (OSError, ValueError):  # not there; or a transcript, which is no path
         return "-"
     return f"{status.st_size} {status.st_mtime_ns}"

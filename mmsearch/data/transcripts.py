@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -16,7 +17,13 @@ from mmsearch.errors import MediaError
 
 _MAX_PATH_CHARS = 4096
 _TIMING = re.compile(r"^\s*[\d:.,]+\s*-->\s*[\d:.,]+")
-_TAG = re.compile(r"<[^<>]{0,200}>|\{\\[^{}]{0,200}\}")
+#: <i>, </i>, <v Ann>, <c.loud>, <00:01.500> and {\\an8}; not the signs in `3 < 5`.
+_TAG = re.compile(r"</?[A-Za-z][^<>]{0,200}>|</?>|<\d[\d:.,]{0,30}>|\{\\[^{}]{0,200}\}")
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,8});")
+#: What looks like a timing line that is none.
+_TIME = re.compile(r"\d+:\d\d")
+#: Changes when the same file would give another text.
+TRANSCRIPT_VERSION = 2
 _VTT_BLOCKS = ("WEBVTT", "NOTE", "STYLE", "REGION")
 
 
@@ -32,21 +39,23 @@ def transcript_text(asr: str, limits: MediaLimits) -> str:
     Raises:
         MediaError: those of `check_file`, or `bad_transcript`.
     """
-    if not _is_path(asr):
+    if not is_transcript_file(asr):
         return asr
     file = check_file(asr, limits.max_transcript_bytes)
-    lines = _READERS[file.suffix.lower()](_read(file), file)
+    suffix = next(suffix for suffix in _READERS if asr.lower().endswith(suffix))
+    lines = _READERS[suffix](_read(file), file)
     return mended("\n".join(_without_repeats(line for line in lines if line)))
 
 
-def _is_path(asr: str) -> bool:
+def is_transcript_file(asr: str) -> bool:
+    """Tell whether an `asr` cell names a file."""
     suffix = asr.lower().endswith(tuple(_READERS)) and len(asr) <= _MAX_PATH_CHARS and "\n" not in asr
     return suffix and (os.path.isabs(asr) or "://" in asr)
 
 
 def _read(file: Path) -> str:
     try:
-        return file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\0", "")
+        return file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     except UnicodeDecodeError as error:
         raise MediaError("bad_transcript", f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     except OSError as error:
@@ -54,18 +63,28 @@ def _read(file: Path) -> str:
 
 
 def _subtitles(text: str, file: Path) -> Iterator[str]:
-    """Give the text of the cues of SubRip or WebVTT: in each block, the lines after the timing line."""
+    """Give the text of the cues of SubRip or WebVTT: in each block, the lines after the timing line.
+
+    A block without one goes on with the cue before, as a blank line may stand in the text of a cue.
+    """
     blocks = [block.strip().split("\n") for block in re.split(r"\n\s*\n", text)]
     cues = 0
     for lines in blocks:
         timing = next((i for i, line in enumerate(lines[:2]) if _TIMING.match(line)), None)
-        if timing is None and lines != [""] and not lines[0].startswith(_VTT_BLOCKS):
+        if timing is None and (lines == [""] or lines[0].startswith(_VTT_BLOCKS)):
+            continue
+        if timing is None and (not cues or any(map(_TIME.search, lines[:2]))):
             raise MediaError("bad_transcript", f"{file}: a block without a timing line: {lines[0][:60]!r}")
-        if timing is not None:
-            cues += 1
-            yield " ".join(_TAG.sub("", line).strip() for line in lines[timing + 1 :]).strip()
+        cues += timing is not None
+        yield _spoken(lines[0 if timing is None else timing + 1 :])
     if not cues and text.strip() and not text.startswith("WEBVTT"):
         raise MediaError("bad_transcript", f"{file}: no cue in it")
+
+
+def _spoken(lines: Iterable[str]) -> str:
+    """Give the words of a cue: markup left out, entities (WebVTT's &amp; and others) as the characters they mean."""
+    words = " ".join(_TAG.sub("", line) for line in lines)
+    return " ".join(_ENTITY.sub(lambda found: html.unescape(found.group()), words).split())
 
 
 def _segments(text: str, file: Path) -> Iterator[str]:

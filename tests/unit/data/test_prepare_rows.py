@@ -134,6 +134,26 @@ def test_a_folder_that_is_away_leaves_the_corpus_as_it_was(tmp_path, rows, pool,
     assert run(tmp_path, rows + few, **kept).num_reused == 27  # they are no news any more
 
 
+def test_a_file_that_a_uri_names_is_watched_too(tmp_path, pool, make_picture):
+    cover = make_picture(tmp_path / "a b.png", 1)
+    row = {"doc_id": "v", "cover": f"file://{tmp_path}/a%20b.png"}
+    assert run(tmp_path, [row]).num_videos == 1
+    before = files(tmp_path / "out")
+    assert run(tmp_path, [row]).num_reused == 1
+    make_picture(cover, 1000)
+    assert run(tmp_path, [row]).num_reused == 0
+    assert files(tmp_path / "out") != before
+
+
+def test_subtitles_that_another_version_read_are_read_again(tmp_path, rows, pool, monkeypatch):
+    (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:02,000\nwelcome\n")
+    rows[3]["asr"], rows[4]["asr"] = "a.srt", "said, not read"
+    run(tmp_path, rows)
+    monkeypatch.setattr("mmsearch.data.prepare_plan.TRANSCRIPT_VERSION", 99)
+    run(tmp_path, rows)
+    assert pool.prepared == ["v3"]
+
+
 def test_a_smaller_table_loses_nothing(tmp_path, rows, pool):
     run(tmp_path, rows)
     assert run(tmp_path, rows[:2]).num_videos == 2

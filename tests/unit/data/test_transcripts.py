@@ -53,6 +53,17 @@ def reason(asr: str) -> str:
     return caught.value.reason
 
 
+def test_subtitles_as_they_are_in_the_world(tmp_path):
+    blank = SRT.replace("今天我们做红烧肉\n", "今天我们做红烧肉\n\n")
+    assert read(tmp_path / "blank.srt", blank) == "Welcome back.\n今天我们做红烧肉\nwith two lines"
+    assert read(tmp_path / "mac.srt", SRT.replace("\n", "\r")) == read(tmp_path / "a.srt", SRT)
+    said = "&gt;&gt; R&amp;D&nbsp;at <b>3 < 5</b> and 7 > 6, <00:00:01.500>AT&T &#39;quoted&#x27; &unknown; {\\an8}top"
+    wanted = ">> R&D at 3 < 5 and 7 > 6, AT&T 'quoted' &unknown; top"
+    assert read(tmp_path / "b.vtt", f"WEBVTT\n\n00:00.000 --> 00:02.000\n{said}\n") == wanted
+    assert read(tmp_path / "b.srt", f"1\n00:00:00,000 --> 00:00:02,000\n{said}\n") == wanted
+    assert read(tmp_path / ".srt", SRT) == read(tmp_path / "a.srt", SRT)
+
+
 def test_a_text_is_the_transcript_itself():
     for text in ("one line", "two\nlines", "he said: see notes.json", "/not/a/path.srt\nbut a line of text", "x.vtt"):
         assert transcript_text(text, LIMITS) == text
@@ -86,6 +97,7 @@ def test_json_segments(tmp_path, value):
         ("a.json", '[{"start": 0}]'),
         ("a.json", "[" * 9_000),
         ("a.srt", "just prose without any times"),
+        ("a.srt", SRT.replace("00:00:02,500 -->", "00:00:02,500 ->")),
         ("a.vtt", "<html>not found</html>"),
     ],
 )
