@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -21,6 +22,8 @@ _RESIDUAL_LAYER = re.compile(r"^(.*?)\blayer(\d+)\.")
 #: Tables of vectors, which are no matrices: pulling them to zero would pull all vectors to one.
 _NOT_DECAYED = re.compile(r"(embed|embeddings?|position|token|time|codes|table)(\.weight)?$")
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
 
 class OptimSettings(Settings):
     """How parameters move in a stage."""
@@ -29,7 +32,7 @@ class OptimSettings(Settings):
     """Highest learning rate."""
     weight_decay: float = Field(default=0.05, ge=0)
     """Of matrices and kernels; embeddings, positions, learned tokens, vectors and temperatures are not decayed."""
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
     """Of AdamW."""
     warmup_steps: int = Field(default=20, ge=0)
     """Steps in which the rate rises from 0."""
@@ -37,7 +40,7 @@ class OptimSettings(Settings):
     """The cosine ends at this share of lr."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Longest gradient, over all parameters."""
-    rates: dict[str, float] = {}
+    rates: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Multiples of lr for parameters whose names begin so (`document.image: 0.1`); the longest name counts, and of the
     names of tied parameters that with the lowest rate."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)

@@ -168,9 +168,10 @@ def _choices(schema: type[BaseModel], name: str) -> tuple[Any, ...]:
 
 def _explain(schema: type[BaseModel], details: ErrorDetails, places: Places, path: Path | str | None) -> str:
     location = tuple(details["loc"])
-    where = next((places[location[:n]] for n in range(len(location), -1, -1) if location[:n] in places), None)
+    written = _without_tags(schema, location)
+    where = next((places[written[:n]] for n in range(len(written), -1, -1) if written[:n] in places), None)
     where = where or str(path or "settings")
-    name = _dotted(location) or "settings"
+    name = _dotted(written) or "settings"
     if details["type"] == "extra_forbidden":
         known = _fields_at(schema, location[:-1])
         near = get_close_matches(str(location[-1]), known, n=1)
@@ -181,6 +182,18 @@ def _explain(schema: type[BaseModel], details: ErrorDetails, places: Places, pat
     given = details["input"]
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | type(None)) else ""
     return f"{where}: {name}: {details['msg']}{shown}"
+
+
+def _without_tags(schema: type[BaseModel], location: Location) -> Location:
+    """Give a place as settings files name it: without the members of unions that pydantic puts in between."""
+
+    def is_tag(place: int, key: str | int) -> bool:
+        classes = _classes_at(schema, location[:place])
+        return key in {*map(_tag, classes), *(c.__name__ for c in classes)} - {
+            n for c in classes for n in c.model_fields
+        }
+
+    return tuple(key for place, key in enumerate(location) if isinstance(key, int) or not is_tag(place, key))
 
 
 def _fields_at(schema: type[BaseModel], location: Location) -> set[str]:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from mmsearch.config import Settings
 from mmsearch.sentences import SentenceSettings
 from training.learner import Precision
-from training.optim import OptimSettings
+from training.optim import Beta, OptimSettings
 
 
 class PairsSettings(Settings):
@@ -55,7 +55,7 @@ class LoraOptimSettings(OptimSettings):
     """Highest learning rate."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Of the matrices of the adapter."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     """Of AdamW."""
 
 

@@ -33,6 +33,17 @@ def _write(folder: Path, name: str, text: str) -> Path:
     return path
 
 
+def test_a_wrong_value_in_a_union_is_named_and_placed_as_it_was_written(tmp_path: Path) -> None:
+    path = _write(tmp_path, "a.yaml", "name: one\nshape:\n  type: disc\n  radius: much\n")
+    with pytest.raises(ConfigError, match=r"a\.yaml:4: shape\.radius: Input should be a valid number"):
+        load_settings(_Drawing, path)
+    path = _write(tmp_path, "b.yaml", "shape:\n  side: 1\n")
+    with pytest.raises(ConfigError, match=r"^command line: shape\.side: Input should be a valid integer"):
+        load_settings(_Drawing, path, ["shape.side=many"])
+    with pytest.raises(ConfigError, match=r"^command line: shape\.sides: no such setting; did you mean 'side'"):
+        load_settings(_Drawing, path, ["shape.sides=3"])
+
+
 def test_type_may_be_left_out_for_the_default(tmp_path: Path) -> None:
     found = load_settings(_Drawing, _write(tmp_path, "a.yaml", "shape: {side: 3}\n"))
     assert found.shape == _Square(side=3)
@@ -59,7 +70,7 @@ def test_overriding_a_type_empties_the_mapping_before_other_overrides(tmp_path: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("shape: {sidee: 3}\n", "a.yaml:1: shape.square.sidee: no such setting; did you mean 'side'?"),
+        ("shape: {sidee: 3}\n", "a.yaml:1: shape.sidee: no such setting; did you mean 'side'?"),
         ("name: a\nname: b\n", "a.yaml:2: name: given twice"),
         ("name: [\n", "not valid YAML"),
         ("- 1\n", "must hold a mapping"),

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from mmsearch.errors import CorruptIndexError
@@ -22,6 +23,12 @@ def trained(steps, optimizer, model):
         optimizer.zero_grad()
         model(torch.randn(4, 3)).square().sum().backward()
         optimizer.step()
+
+
+@pytest.mark.parametrize("wrong", [{"betas": (1.5, 0.9)}, {"betas": (0.9, -0.1)}, {"rates": {"student": -1.0}}])
+def test_what_would_climb_or_never_end_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        OptimSettings(**wrong)
 
 
 def test_restored_it_goes_on_bit_for_bit():
