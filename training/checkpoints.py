@@ -5,29 +5,41 @@
 always a whole checkpoint, and the newest two are kept. `RUN/checkpoints/best/` holds the best weights of the stage
 that is under way.
 
-Tensors are whole and named, whatever engine and however many processes wrote them: any other goes on from them.
+Tensors are whole and named, whatever engine and however many processes wrote them: any other goes on from them. Each
+file of tensors has their hash in its header, which is checked whenever it is read: no run goes on from a flipped bit.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import cast
 
+import torch
 from torch import Tensor
 
-from mmsearch.errors import ConfigError, CorruptIndexError
+from mmsearch.errors import ConfigError, CorruptIndexError, DataError
 from mmsearch.extras import require
-from mmsearch.files import fsync_file, fsync_folder, read_json, replacing, write_json
+from mmsearch.files import fsync_file, fsync_folder, hash_bytes, permit_as_usual, read_json, replacing, write_json
 from mmsearch.models.checkpoint import disk_errors_told
+
+_log = logging.getLogger(__name__)
 
 #: Validation figures by kind (`pnr`, `recall@10`), then by `tower/space`.
 Figures = dict[str, dict[str, float]]
 
 _KEPT = 2
+#: Of the header of a file of tensors; files of earlier versions lack it and are read unchecked.
+_HASH = "xxh3_128"
+
+
+class OtherRunError(ConfigError):
+    """The folder holds a run with other settings or other data."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +88,10 @@ def save_checkpoint(folder: Path, files: Mapping[str, Mapping[str, Tensor]], pos
 
 
 def _write(beside: Path, files: Mapping[str, Mapping[str, Tensor]], position: Position) -> None:
-    safetensors = require("safetensors.torch", extra="train")
     beside.mkdir(parents=True)
     for name, tensors in files.items():
-        safetensors.save_file(dict(tensors), str(beside / f"{name}.safetensors"))
+        _save(tensors, beside / f"{name}.safetensors")
+        permit_as_usual(beside / f"{name}.safetensors")
         fsync_file(beside / f"{name}.safetensors")
     write_json(beside / "state.json", asdict(position))
     fsync_folder(beside)
@@ -89,7 +101,21 @@ def save_best(folder: Path, weights: Mapping[str, Tensor]) -> None:
     """Write the best weights of the stage so far, in place of those before."""
     (folder / "best").mkdir(parents=True, exist_ok=True)
     with disk_errors_told(folder), replacing(folder / "best" / "model.safetensors") as beside:
-        require("safetensors.torch", extra="train").save_file(dict(weights), str(beside))
+        _save(weights, beside)
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    safetensors = require("safetensors.torch", extra="train")
+    safetensors.save_file(dict(tensors), str(path), metadata={_HASH: _hash_of(tensors)})
+
+
+def _hash_of(tensors: Mapping[str, Tensor]) -> str:
+    parts: list[bytes] = []
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        bare = tensor.reshape(-1).view(torch.uint8).numpy().data  # no copy
+        parts += [f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), cast("bytes", bare)]
+    return hash_bytes(*parts)
 
 
 def forget_best(folder: Path) -> None:
@@ -101,7 +127,7 @@ def latest_checkpoint(folder: Path, run_hash: str) -> tuple[Path, Position] | No
     """Give the newest checkpoint and where it stands, or None; leftovers of a killed writer are removed.
 
     Raises:
-        ConfigError: the checkpoint belongs to a run with other settings or other data.
+        OtherRunError: the checkpoint belongs to a run with other settings or other data.
         CorruptIndexError: it does not say where it stands.
     """
     if not folder.is_dir():
@@ -113,7 +139,7 @@ def latest_checkpoint(folder: Path, run_hash: str) -> tuple[Path, Position] | No
         return None
     position = read_position(found[-1])
     if position.run_hash != run_hash:
-        raise ConfigError(
+        raise OtherRunError(
             f"{folder.parent}: holds checkpoints of a run with other settings or data; "
             "give another run.dir, or remove the folder to start anew"
         )
@@ -128,21 +154,54 @@ def read_position(checkpoint: Path) -> Position:
     """
     try:
         return Position(**read_json(checkpoint / "state.json"))
-    except TypeError as error:
-        raise CorruptIndexError(f"{checkpoint}: state.json is not of a checkpoint; remove this folder") from error
+    except (DataError, TypeError) as error:
+        told = error if isinstance(error, DataError) else f"{checkpoint}: state.json is not of a checkpoint"
+        raise CorruptIndexError(f"{told}; remove {checkpoint} to go on before it") from error
 
 
 def read_tensors(checkpoint: Path, name: str) -> dict[str, Tensor]:
     """Give the tensors of one file of a checkpoint.
 
     Raises:
-        CorruptIndexError: it cannot be read.
+        CorruptIndexError: it cannot be read, or does not hold what was written.
     """
-    path = checkpoint / f"{name}.safetensors"
+    try:
+        return _load(checkpoint / f"{name}.safetensors")
+    except CorruptIndexError as error:
+        raise CorruptIndexError(f"{error}; remove {checkpoint} to go on before it") from error
+
+
+def read_best(folder: Path) -> dict[str, Tensor]:
+    """Give the best weights of the stage that is under way.
+
+    Args:
+        folder: of the checkpoints.
+
+    Raises:
+        CorruptIndexError: they are gone, or not what was written.
+    """
+    return _load(folder / "best" / "model.safetensors")
+
+
+def best_is_whole(folder: Path) -> bool:
+    """Tell whether the best weights can be read; that they cannot is logged."""
+    try:
+        read_best(folder)
+    except CorruptIndexError as error:
+        _log.warning("%s; the stage goes on, and keeps the best weights of the validations to come", error)
+        return False
+    return True
+
+
+def _load(path: Path) -> dict[str, Tensor]:
     try:
         found: dict[str, Tensor] = require("safetensors.torch", extra="train").load_file(str(path))
+        with require("safetensors", extra="train").safe_open(str(path), "pt") as file:
+            written = (file.metadata() or {}).get(_HASH)
     except Exception as error:  # safetensors raises its own error, or OSError
-        raise CorruptIndexError(f"{path}: cannot be read: {error}; remove {checkpoint} to go on before it") from error
+        raise CorruptIndexError(f"{path}: cannot be read: {error}") from error
+    if written not in (None, _hash_of(found)):
+        raise CorruptIndexError(f"{path}: does not hold what was written: the disk has changed it")
     return found
 
 

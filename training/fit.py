@@ -28,10 +28,11 @@ from training.config import DataSettings, FitSettings, StageData, StageSettings
 from training.corpora import open_corpora
 from training.engines.choice import make_engine
 from training.freezing import Freezing
-from training.identity import has_ended, run_hash_of, stage_record
+from training.identity import FREE, has_ended, run_hash_of, stage_record
 from training.lineage import Lineage
-from training.loop import Stage, StageLoop
+from training.loop import Stage, StageLoop, tell_change
 from training.old_index import compatible_with, pinned
+from training.other_run import differences_told
 from training.paths import RunPaths
 from training.preflight import check_stages
 from training.processes import together
@@ -92,10 +93,11 @@ class _Run:
         settings, paths = self._settings, self._paths
         corpus, val_corpus = open_corpora(settings, paths)
         run_hash = run_hash_of(settings, corpus, val_corpus)
-        if has_ended(paths, run_hash):
-            _log.info("%s: this run has ended already", paths.folder)
-            return
-        found = latest_checkpoint(paths.checkpoints, run_hash)
+        with differences_told(paths.config, settings, FREE):
+            if has_ended(paths, run_hash):
+                _log.info("%s: this run has ended already", paths.folder)
+                return
+            found = latest_checkpoint(paths.checkpoints, run_hash)
         self._compatible_with = compatible_with(settings)  # now: an old index may be gone when the run ends
         tokenizer = _tokenizer(settings, corpus, RunTables.of(settings, paths))
         maker = InputMaker(settings.model, tokenizer)
@@ -179,6 +181,8 @@ class _Run:
         else:
             loop.resume(resumed[0].name, resumed[1])
         weights, figures = loop.run(0 if resumed is None else resumed[1].step)
+        if rank() == 0:
+            tell_change(settings.name, stage.select, lineage.before(stage.number), figures)
         lineage.end(stage.number, {"after": figures})
         engine.close()
         return _Outcome(_of_model(weights), figures)

@@ -8,9 +8,9 @@ from typing import Any
 
 from mmsearch.data.formats import check_readable
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.errors import ConfigError, CorruptIndexError
+from mmsearch.errors import CorruptIndexError
 from mmsearch.files import hash_bytes, hash_file, read_json
-from training.checkpoints import Figures
+from training.checkpoints import Figures, OtherRunError
 from training.config import DataSettings, FitSettings, StageSettings
 from training.paths import RunPaths
 
@@ -26,6 +26,8 @@ _FREE = (
     "activation_checkpointing",
     "load_threads",
 )
+#: All settings that may change, as `training.other_run` names them.
+FREE = (*(f"run.{name}" for name in _FREE), "compare", "stages.chunk_size", "data.root", "data.on_error")
 
 
 def run_hash_of(settings: FitSettings, corpus: PreparedCorpus, val_corpus: PreparedCorpus | None) -> str:
@@ -111,7 +113,7 @@ def has_ended(paths: RunPaths, run_hash: str) -> bool:
     """Tell whether the folder holds this run, finished.
 
     Raises:
-        ConfigError: it holds another finished run.
+        OtherRunError: it holds another finished run.
         CorruptIndexError: it cannot be told.
     """
     if not paths.fingerprints.is_file():
@@ -120,5 +122,5 @@ def has_ended(paths: RunPaths, run_hash: str) -> bool:
     if not isinstance(record, dict):
         raise CorruptIndexError(f"{paths.fingerprints}: is not what a finished run writes; remove it to finish again")
     if record.get("run_hash") != run_hash:
-        raise ConfigError(f"{paths.folder}: holds a finished run with other settings or data; give another run.dir")
+        raise OtherRunError(f"{paths.folder}: holds a finished run with other settings or data; give another run.dir")
     return True

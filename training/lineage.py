@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmsearch.errors import CorruptIndexError, DataError
 from mmsearch.files import read_json, write_json
+from training.checkpoints import Figures
 
 FORMAT_VERSION = 1
 
@@ -20,17 +22,28 @@ class Lineage:
     Args:
         path: the file; what it says of earlier stages is kept.
         rank: of this process; all but rank 0 write nothing.
+
+    Raises:
+        CorruptIndexError: the file cannot be read.
     """
 
     def __init__(self, path: Path, rank: int = 0) -> None:
         self._path, self._rank = path, rank
-        found = read_json(path) if path.is_file() else {}
+        try:
+            found = read_json(path) if path.is_file() else {}
+        except DataError as error:
+            raise CorruptIndexError(f"{error}; remove it, and the same command goes on") from error
         self._stages: list[dict[str, Any]] = list(found.get("stages", [])) if isinstance(found, dict) else []
 
     def begin(self, number: int, stage: Mapping[str, Any]) -> None:
         """Write down a stage that begins, in place of what was known of it and of those after it."""
         self._stages[number:] = [dict(stage)]
         self._write()
+
+    def before(self, number: int) -> Figures:
+        """Give the validation figures before a stage; none where they are not known."""
+        known = self._stages[number].get("before", {}) if number < len(self._stages) else {}
+        return known if isinstance(known, dict) else {}
 
     def end(self, number: int, outcome: Mapping[str, Any]) -> None:
         """Write down what a stage came to."""

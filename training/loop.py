@@ -16,7 +16,15 @@ from mmsearch.models.match import MatchModel
 from mmsearch.nn.distributed import barrier, of_rank_0, rank, sum_over_ranks, world_size
 from training.averaging import Average
 from training.batches import made_ahead
-from training.checkpoints import Figures, Position, read_tensors, save_best, save_checkpoint
+from training.checkpoints import (
+    Figures,
+    Position,
+    best_is_whole,
+    read_best,
+    read_tensors,
+    save_best,
+    save_checkpoint,
+)
 from training.config import RunSettings, StageSettings
 from training.engines.base import Engine
 from training.freezing import Freezing
@@ -89,6 +97,8 @@ class StageLoop:
         self._engine.load(read_tensors(folder, "model"), read_tensors(folder, "optimizer"))
         if self._average is not None:
             self._average.load(read_tensors(folder, "average"))
+        if position.best is not None and self._run.keep == "best" and not best_is_whole(self._paths.checkpoints):
+            return  # those of the steps to come count
         self._best, self._since_best, self._left = position.best, position.since_best, position.figures
 
     def run(self, start: int) -> tuple[dict[str, Tensor], Figures]:
@@ -107,7 +117,7 @@ class StageLoop:
         batches = meter.waited(made_ahead(self._stage.batches, steps, run.load_threads))
         self._freezing.train_mode()
         with progress(settings.name, settings.steps, unit="steps") as bar:
-            bar.advance(start)
+            bar.skip(start)
             for step, batch in zip(steps, batches, strict=True):
                 losses = meter.step(len(batch), lambda batch=batch, step=step: self._step(batch, step))  # type: ignore[misc]
                 done = step + 1
@@ -168,7 +178,7 @@ class StageLoop:
                     weights = self._engine.weights()
                 if rank() == 0:
                     save_best(self._paths.checkpoints, weights)
-            else:
+            elif figure is not None:
                 self._since_best += 1
             if is_best or self._run.keep == "last" or self._best is None:
                 self._left = found
@@ -190,7 +200,7 @@ class StageLoop:
     def _end(self, done: int) -> tuple[dict[str, Tensor], Figures]:
         barrier()  # the best weights are rank 0's to write and everybody's to read
         if self._best is not None and self._run.keep == "best":
-            weights = read_tensors(self._paths.checkpoints / "best", "model")
+            weights = read_best(self._paths.checkpoints)
         else:
             with self._averaged():
                 weights = {name: tensor.clone() for name, tensor in self._engine.weights().items()}
@@ -216,6 +226,18 @@ def selected(found: Figures, select: str) -> float | None:
         if select in found.get(kind, {}):
             return found[kind][select]
     return -found["rebuild"][select] if select in found.get("rebuild", {}) else None
+
+
+def tell_change(stage: str, select: str, before: Figures, after: Figures) -> None:
+    """Log the figure of this name before and after a stage; where it got worse, as a warning."""
+    first, last = selected(before, select), selected(after, select)
+    if first is None or last is None:
+        return
+    told = f"{stage}: {select} was {abs(first):.4g} before the stage and is {abs(last):.4g} after it"
+    if last < first:
+        _log.warning("%s, which is worse; lower its optim.lr, or do without the stage", told)
+    else:
+        _log.info("%s", told)
 
 
 def _words(found: Figures) -> str:

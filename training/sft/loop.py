@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmsearch.errors import DataError
 from mmsearch.logs import ProgressBar, progress
-from training.checkpoints import Position, read_tensors, save_best, save_checkpoint
+from training.checkpoints import Position, best_is_whole, read_best, read_tensors, save_best, save_checkpoint
 from training.optim import make_optimizer, optimizer_tensors, restore_optimizer
 from training.paths import RunPaths
 from training.sft.answering import answer_loss
@@ -64,6 +64,8 @@ class SftLoop:
         folder = self._checkpoints / checkpoint
         put_adapter(self._model, read_tensors(folder, "model"))
         restore_optimizer(self._model, self._optimizer, read_tensors(folder, "optimizer"))
+        if position.best is not None and not best_is_whole(self._checkpoints):
+            return
         self._best, self._since_best = position.best, position.since_best
         self._figures = position.figures.get(STAGE, {})
 
@@ -81,7 +83,7 @@ class SftLoop:
         if start == 0:
             self._validated(0)
         with progress("fine-tuning", settings.steps, unit="steps") as bar:
-            bar.advance(start)
+            bar.skip(start)
             for step in range(start, settings.steps):
                 begin = time.perf_counter()
                 batch = self._batches(step)
@@ -164,7 +166,7 @@ class SftLoop:
 
     def _end(self, done: int) -> dict[str, float]:
         if self._best is not None:
-            put_adapter(self._model, read_tensors(self._checkpoints / "best", "model"))
+            put_adapter(self._model, read_best(self._checkpoints))
         left: dict[str, Tensor] = adapter_weights(self._model)
         save_checkpoint(self._checkpoints, {"model": left}, self._position(done, ended=True))
         return self._figures

@@ -19,6 +19,7 @@ from mmsearch.models.checkpoint import pick_device
 from mmsearch.sentences import DocumentFrequencies, counted_text
 from training.checkpoints import latest_checkpoint, read_tensors
 from training.identity import has_ended
+from training.other_run import differences_told
 from training.paths import RunPaths
 from training.sft.asking import ExampleMaker
 from training.sft.examples import Example, Order, hash_of
@@ -81,10 +82,11 @@ def _go(settings: SftSettings, paths: RunPaths) -> None:
     tokenizer = load_tokenizer(base)
     data = _examples(settings, tokenizer)
     run_hash = _run_hash(settings, data, base)
-    if has_ended(paths, run_hash):
-        _log.info("%s: this run has ended already", paths.folder)
-        return
-    found = latest_checkpoint(paths.checkpoints, run_hash)
+    with differences_told(paths.config, settings, {f"run.{name}" for name in _FREE}):
+        if has_ended(paths, run_hash):
+            _log.info("%s: this run has ended already", paths.folder)
+            return
+        found = latest_checkpoint(paths.checkpoints, run_hash)
     write_bytes(paths.config, _as_yaml(settings))
     _log.info("%d pairs to learn from, %d to validate on", len(data.learned), len(data.held))
     model = with_adapter(load_base(base, settings.model), settings.lora, settings.run.seed).to(device)
