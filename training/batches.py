@@ -7,6 +7,7 @@ it.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,8 @@ from training.tasks.compatible import OldVectors
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 #: Held while a batch is planned and read: neither a plan nor a corpus may be used by two threads at once, and stages
 #: that replay one another share a corpus. Decoding, nearly all of the work, goes on beside it.
@@ -62,6 +65,10 @@ class Share:
         size = min(batch_size, available // self.of * self.of)
         if size == 0:
             raise DataError(f"{available} {what} cannot be shared by {self.of} processes; start fewer")
+        if size < batch_size and self.rank == 0:
+            _log.warning(
+                "there are only %d %s: batches hold %d of them, not the %d asked for", available, what, size, batch_size
+            )
         part = size // self.of
         return size, slice(self.rank * part, (self.rank + 1) * part)
 
@@ -100,8 +107,15 @@ class PairBatches:
         if self._copies > 1:  # then not pairs are planned but videos, and the pairs of each are drawn
             self._groups = _by_row(rows)
             rows = np.unique(rows)
-        size, self._part = share.cut(batch_size // self._copies, len(rows), "pairs")
+        size, self._part = share.cut(batch_size // self._copies, len(rows), "pairs" if self._copies == 1 else "videos")
+        if size == 1 and share.rank == 0 and (settings.teacher_weight or settings.student_weight):
+            _log.warning("a batch of one video has no negatives: nothing is learned from its clicks or titles")
         self._plan = PairPlan(row_groups_of(corpus, rows), batch_size=size, seed=seed)
+
+    @property
+    def num_own(self) -> int:
+        """Videos of this process in a batch."""
+        return int(self._part.stop - self._part.start)
 
     def __call__(self, step: int) -> PairBatch:
         """Give this process's part of the batch of a step."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mmsearch.data.prepared import PreparedCorpus
+from mmsearch.errors import DataError
 from mmsearch.models.inputs import InputMaker
 from training.batches import READING, Bool, GradedBatches, Int64, PairBatches, Share
 from training.pairs import Judged, Pairs
@@ -45,6 +46,8 @@ class CrossClickBatches:
         self._settings, self._seed, self._rank = settings, seed, share.rank
         task = ContrastiveSettings(spaces=["content"])
         self._pairs = PairBatches(corpus, pairs, maker, task, batch_size=batch_size, seed=seed, share=share)
+        if self._pairs.num_own == 1:
+            raise DataError("one click a process has no negatives: nothing can be learned; raise batch_size")
 
     def __call__(self, step: int) -> CrossBatch:
         """Give this process's part of the batch of a step."""

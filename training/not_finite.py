@@ -21,10 +21,17 @@ def explain(learner: Learner, batch: Batch, stage: str, step: int, paths: RunPat
     path = paths.bad_batch(rank())
     write_json(path, {"stage": stage, "step": step, "suspects": suspects, "batch": list(batch.names)})
     told = ", ".join((suspects or list(batch.names))[:_TOLD])
-    what = "vectors that are no numbers come from" if suspects else "the batch begins with"
+    what, advice = "vectors that are no numbers come from", "Look at these first; else lower optim.lr"
+    if not suspects:
+        what = "the batch begins with"
+    elif len(suspects) == len(batch.names) > 1:  # no single row is to blame
+        what, advice = (
+            "no vector of the batch is a number any more, as those of",
+            "Lower optim.lr, or raise warmup_steps",
+        )
     return DataError(
         f"stage '{stage}', step {step}: the loss or its gradient is not finite; {what} {told} (all names: {path}). "
-        "Look at these first; else lower optim.lr. The last checkpoint is whole"
+        f"{advice}. The last checkpoint is whole"
     )
 
 

@@ -5,6 +5,7 @@ Letters: P pairs, R judged rows.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ from mmsearch.data.interactions import Pairs as Clicks
 from mmsearch.data.interactions import click_pairs, satisfied_pairs
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_judgments
-from mmsearch.errors import ConfigError
+from mmsearch.errors import ConfigError, DataError
 from mmsearch.types import Interaction, Judgment, Modality
 from training.config import DataSettings
 from training.tables import RunTables, Tally
+
+_log = logging.getLogger(__name__)
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -159,7 +162,8 @@ def known_clicks(corpus: PreparedCorpus, log: Sequence[Interaction], table: Path
 def judged_rows(
     corpus: PreparedCorpus, judgments: Iterable[Judgment], aspect: str, excluded: set[str], table: Path
 ) -> Judged:
-    """Group judgments of one aspect by query; log how many are used, and how many are not and why.
+    """Group judgments of one aspect by query; log how many are used, and how many are not and why, and how many queries
+    have grades that order nothing.
 
     Args:
         corpus: the prepared corpus.
@@ -169,7 +173,7 @@ def judged_rows(
         table: the file of the rows, for messages.
 
     Raises:
-        DataError: no judged video is in the corpus and may be used.
+        DataError: no judged video is in the corpus and may be used, or no query has two of different grades.
     """
     grouped: dict[str, dict[int, int]] = {}
     counts: Counter[str] = Counter()
@@ -185,23 +189,36 @@ def judged_rows(
     others = {"of other aspects": counts["other"], "that a later row replaces": counts["good"] - used}
     what = f"judgments of the aspect '{aspect}'"
     Tally(table, what, used, counts["held_out"], counts["unknown"], others).report()
+    _tell_order(table, what, grouped)
     rows = [np.fromiter(found, np.int64) for found in grouped.values()]
     grades = [np.fromiter(found.values(), np.int64) for found in grouped.values()]
     return Judged(list(grouped), rows, grades)
 
 
-def picture_rows(corpus: PreparedCorpus, sources: Collection[str], excluded: set[str]) -> Int64:
-    """Give the rows of the videos that have a picture of these sources (cover, frames)."""
+def _tell_order(table: Path, what: str, grouped: Mapping[str, Mapping[int, int]]) -> None:
+    """Log how many queries have one grade alone.
+
+    Raises:
+        DataError: all have: every loss and every PNR would be 0, whatever the model.
+    """
+    flat = sum(len(set(grades.values())) == 1 for grades in grouped.values())
+    if flat == len(grouped):
+        found = f"none of the {flat:,} queries has two videos of different grades among the {what} that are used"
+        raise DataError(f"{table}: {found}: there is nothing to learn or to measure; give others")
+    if flat:
+        _log.info("%s: %s of %s queries have one grade alone, which orders nothing", table, f"{flat:,}", len(grouped))
+
+
+def picture_rows(corpus: PreparedCorpus, sources: Collection[str], excluded: set[str]) -> tuple[Int64, Int64]:
+    """Give the rows of the videos that have a picture of these sources (cover, frames): those that may be learned from,
+    and those that are excluded."""
     wanted = {Modality(source) for source in sources}
-    rows: list[int] = []
+    found: tuple[list[int], list[int]] = [], []
     for number, numbers in enumerate(corpus.row_groups):
-        videos = corpus.read_row_group(number)
-        rows += [
-            row
-            for row, video in zip(numbers, videos, strict=True)
-            if wanted & video.hashes.keys() and video.doc_id not in excluded
-        ]
-    return np.array(rows, np.int64)
+        for row, video in zip(numbers, corpus.read_row_group(number), strict=True):
+            if wanted & video.hashes.keys():
+                found[video.doc_id in excluded].append(row)
+    return np.array(found[0], np.int64), np.array(found[1], np.int64)
 
 
 def _durations(data: DataSettings, tables: RunTables) -> Mapping[str, float]:

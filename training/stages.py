@@ -10,7 +10,7 @@ from functools import cached_property
 
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_judgments
-from mmsearch.errors import ConfigError
+from mmsearch.errors import ConfigError, DataError
 from mmsearch.files import read_json
 from mmsearch.models.document import SPACES
 from mmsearch.models.inputs import InputMaker
@@ -25,12 +25,20 @@ from training.learner import Batch, ChunkedLearner, Learner
 from training.masked_validation import MaskedValidation
 from training.old_index import OldIndex
 from training.old_validation import OldValidation
-from training.pairs import Judged, clicked_pairs, held_out, judged_rows, known_clicks, picture_rows, title_pairs
+from training.pairs import Judged, Pairs, clicked_pairs, held_out, judged_rows, known_clicks, picture_rows, title_pairs
 from training.paths import RunPaths
 from training.picture_batches import PictureBatches
 from training.retrieval import PairValidation
-from training.tables import RunTables
-from training.tasks import CrossLearner, CrossSettings, GradedSettings, MaskedLearner, MaskedSettings, TaskSettings
+from training.tables import RunTables, Tally
+from training.tasks import (
+    ContrastiveSettings,
+    CrossLearner,
+    CrossSettings,
+    GradedSettings,
+    MaskedLearner,
+    MaskedSettings,
+    TaskSettings,
+)
 from training.tasks.cross import FIGURE
 from training.validation import Validation
 
@@ -79,8 +87,8 @@ class Sources:
         data = self.settings.data.model_copy(update=stage.data.model_dump(exclude_none=True))
         excluded = self._excluded
         if isinstance(task, MaskedSettings):
-            rows = picture_rows(corpus, task.sources, excluded)
-            _log.info("stage '%s': %d videos with pictures", stage.name, len(rows))
+            rows, held = picture_rows(corpus, task.sources, excluded)
+            Tally(corpus.folder, "videos with pictures", len(rows), len(held)).report()
             return PictureBatches(corpus, rows, maker, task, batch_size=batch_size, seed=seed, share=share)
         if isinstance(task, GradedSettings) or task.pairs == "grades":
             if data.judgments is None:
@@ -93,7 +101,7 @@ class Sources:
             return GradedBatches(corpus, rows_of, maker, task, batch_size=batch_size, seed=seed, share=share, old=old)
         titles = task.pairs == "titles"
         pairs = title_pairs(corpus, excluded) if titles else clicked_pairs(corpus, data, excluded, self._tables)
-        _log.info("stage '%s': %d pairs, %d queries", stage.name, len(pairs.row_of), len(pairs.queries))
+        tell_pairs(stage.name, task, pairs)
         if isinstance(task, CrossSettings):
             return CrossClickBatches(corpus, pairs, maker, task, batch_size=batch_size, seed=seed, share=share)
         old = self._old(stage, learned=True)
@@ -140,7 +148,12 @@ class Sources:
         """Give what validates a learner after so many steps: rebuilt pictures, or figures of ranking."""
         if isinstance(stage.task, MaskedSettings):
             corpus = self.val_corpus or _another(self.corpus)
-            rows = picture_rows(corpus, stage.task.sources, set())
+            rows, held = picture_rows(corpus, stage.task.sources, self._excluded if self.val_corpus is None else set())
+            if self.val_corpus is None and not len(held):
+                _log.info(
+                    "stage '%s': nothing is held out; its validation is on pictures that it learns from", stage.name
+                )
+            rows = held if len(held) else rows
             return MaskedValidation(corpus, rows, self.maker, stage.task, self.paths)
         rankings = list(self._rankings)  # read now, not at the first validation
         if isinstance(stage.task, CrossSettings):
@@ -180,6 +193,28 @@ class Sources:
         wanted, trained = self.settings.run.select, [space for space in SPACES if space in stage.task.spaces]
         space = wanted if wanted in trained else trained[-1]
         return f"{stage.task.towers[-1]}/{space}"
+
+
+def tell_pairs(name: str, task: ContrastiveSettings | CrossSettings, pairs: Pairs) -> None:
+    """Log how many pairs a stage learns from, and warn where spaces learn from satisfied clicks and there are none.
+
+    Raises:
+        DataError: then nothing at all would be learned.
+    """
+    count = int(pairs.satisfied.sum())
+    satisfied = "" if pairs.hide_title else f", {count} pairs of satisfied clicks"
+    _log.info("stage '%s': %d pairs, %d queries%s", name, len(pairs.row_of), len(pairs.queries), satisfied)
+    if isinstance(task, CrossSettings):
+        learning, waiting = {FIGURE}, {FIGURE} if task.only_satisfied else set()
+    else:
+        learning, waiting = set(task.spaces), {space for space in task.spaces if space in task.satisfied_spaces}
+    alone = isinstance(task, ContrastiveSettings) and not (task.teacher_weight or task.student_weight)
+    if count or not waiting or alone:  # distances of vectors need no clicks
+        return
+    told = f"stage '{name}': no click satisfied (data.min_watch_s, min_completion; durations are of data.videos)"
+    if waiting == learning:
+        raise DataError(f"{told}: there is nothing to learn from; lower them, or let all clicks count")
+    _log.warning("%s: %s learn nothing from clicks", told, ", ".join(sorted(waiting)))
 
 
 class Mixed:

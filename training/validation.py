@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ from mmsearch.models.inputs import InputMaker
 from mmsearch.models.match import MatchModel
 from mmsearch.nn.distributed import gather, rank, world_size
 from training.pairs import Int64, Judged
+
+_log = logging.getLogger(__name__)
 
 _CHUNK = 64
 _QUERIES_AT_A_TIME = 512
@@ -41,15 +44,27 @@ class Validation:
         names = [judged.queries[int(i)] for i in self._query_of]
         doc_ids = [corpus.doc_ids[row] for row in rows]
         self._judged = Scored.from_columns(names, doc_ids, np.concatenate(judged.grades), np.zeros(len(rows)))
+        self._told = False
 
     @torch.inference_mode()
     def __call__(self, model: MatchModel) -> dict[str, dict[str, float]]:
-        """Give `pnr` by `tower/space`; a video without a vector there ranks last. The model is left in eval mode."""
+        """Give `pnr` by `tower/space`; a video without a vector there ranks last. The model is left in eval mode.
+
+        A space where no judged video has a vector has no figure, and is warned of once: all would be tied.
+        """
         model.eval()
         vectors = embed_videos(model, self._corpus, self._distinct, self._maker)
+        seen = {space: found for space, found in vectors.items() if bool(found[1].any())}
+        if not self._told and len(seen) < len(vectors) and rank() == 0:
+            _log.warning(
+                "no judged video has what is read in %s: no PNR there", ", ".join(vectors.keys() - seen.keys())
+            )
+        self._told = True
         found: dict[str, float] = {}
         for name, queries in embed_queries(model, self._queries, self._maker).items():
-            found[name] = self._pnr(queries, *vectors[name.partition("/")[2]])
+            space = name.partition("/")[2]
+            if space in seen:
+                found[name] = self._pnr(queries, *seen[space])
         return {"pnr": found}
 
     def _pnr(self, query: Tensor, video: Tensor, present: Tensor) -> float:

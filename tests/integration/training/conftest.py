@@ -19,6 +19,7 @@ def tiny_run(tiny_world, tiny_corpus, tiny_model):
             "interactions": str(tiny_world / "interactions.jsonl"),
             "judgments": str(tiny_world / "judgments_train.jsonl"),
             "val_judgments": str(tiny_world / "judgments_val.jsonl"),
+            "min_watch_s": 1.0,  # the films last 4 seconds: by default no click would satisfy, and teach the content
         }
         usual = {"steps": 4, "batch_size": 6, "task": COVERS}
         return {

@@ -67,6 +67,15 @@ def test_without_a_suspect_the_batch_is_told(parts, tmp_path):
     assert json.loads((tmp_path / "bad_batch-0.json").read_text())["suspects"] == []
 
 
+def test_where_no_row_is_left_the_rate_is_blamed(parts, tmp_path):
+    with torch.no_grad():
+        for parameter in parts[2].parameters():
+            parameter.fill_(float("nan"))
+    error = explain(ChunkedLearner(parts[2]), pairs_of(parts), "clicks", 1, RunPaths(tmp_path))
+    assert "no vector of the batch is a number any more, as those of d0" in str(error)
+    assert "Lower optim.lr, or raise warmup_steps. The last" in str(error)
+
+
 def test_of_graded_rows_those_of_a_broken_query_are_named(parts, tmp_path):
     corpus, maker, model = parts
     poison_word(parts, "yellow")

@@ -1,6 +1,7 @@
 """Which pairs and grades a run learns from."""
 
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -93,6 +94,20 @@ def test_what_is_missing_is_said(corpus, data, tiny_world):
         DataError, match=r"judgments_val.jsonl: no judgments of the aspect 'cover' .* 32 of other aspects"
     ):
         judged_rows(corpus, read_judgments(path), "cover", set(), path)
+
+
+def test_grades_that_order_nothing_are_refused_or_counted(corpus, tmp_path, caplog):
+    def rows(**grades):
+        return [Judgment(query, f"d{n:02d}", grade) for query, own in grades.items() for n, grade in enumerate(own)]
+
+    path = tmp_path / "grades.jsonl"
+    with pytest.raises(DataError, match=r"grades.jsonl: none of the 2 queries has two videos of different grades"):
+        judged_rows(corpus, rows(one=[1, 1, 1], other=[2]), "overall", set(), path)
+    with pytest.raises(DataError, match="none of the 1 queries"):  # the other grade is of a video that is held out
+        judged_rows(corpus, rows(one=[0, 1, 1]), "overall", {"d00"}, path)
+    with caplog.at_level(logging.INFO, "training"):
+        judged_rows(corpus, rows(one=[1, 1], other=[0, 2], third=[1]), "overall", set(), path)
+    assert "2 of 3 queries have one grade alone" in caplog.text
 
 
 def told(caplog, name):

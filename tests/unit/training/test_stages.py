@@ -1,7 +1,9 @@
 """Batches of stages: replayed steps among own ones, and what the settings lack."""
 
+import logging
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,17 +11,23 @@ from hypothesis import strategies as st
 
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import ConfigError, DataError
-from mmsearch.models import ModelSettings
+from mmsearch.models import MatchModel, ModelSettings
 from mmsearch.models.inputs import InputMaker
 from mmsearch.text import Tokenizer
 from training.batches import Share
 from training.config import FitSettings
-from training.loop import selected
+from training.loop import selected, tell_change
+from training.pairs import Judged
 from training.paths import RunPaths
+from training.picture_batches import PictureBatches
+from training.preflight import check_stages
 from training.stages import Mixed, Sources
 from training.tasks import GradedBatch, PairBatch
+from training.validation import Validation
 
 STILL = {"augment": {"min_crop": 1.0}}
+#: The student learns from the teacher's vectors alone: it needs neither clicks nor negatives.
+DISTANCES = {"teacher_weight": 0, "student_weight": 0}
 
 
 @given(st.floats(0.001, 0.999), st.integers(1, 400))
@@ -45,11 +53,12 @@ def sources(tiny_world, tiny_corpus, tiny_model, tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("sources")
 
-    def make(*stages, **data):
+    def make(*stages, cross=False, **data):
         files = {"corpus": str(tiny_corpus), "interactions": str(tiny_world / "interactions.jsonl")}
-        files["judgments"] = str(tiny_world / "judgments_train.jsonl")
+        files |= {"judgments": str(tiny_world / "judgments_train.jsonl"), "min_watch_s": 1.0}
         named = [{"name": f"s{n}", "steps": 9, "batch_size": 4} | stage for n, stage in enumerate(stages)]
-        tree = {"run": {"dir": str(folder)}, "data": files | data, "model": tiny_model, "stages": named}
+        model = tiny_model | ({"cross": {"depth": 1, "heads": 2}} if cross else {})
+        tree = {"run": {"dir": str(folder)}, "data": files | data, "model": model, "stages": named}
         settings = FitSettings.model_validate(tree)
         maker = InputMaker(ModelSettings.model_validate(tiny_model), tokenizer)
         return Sources(settings, corpus, None, maker, RunPaths(folder))
@@ -95,6 +104,115 @@ def test_a_share_is_a_part_of_the_same_batch():
         Share(0, 4).cut(4, 3, "pairs")
     with pytest.raises(DataError, match="there are no pairs to learn from"):
         Share().cut(4, 0, "pairs")
+
+
+def test_fewer_data_than_a_batch_and_a_batch_without_negatives_are_told(sources, caplog):
+    with caplog.at_level(logging.WARNING, "training"):
+        Share(1, 4).cut(400, 27, "pairs")
+        assert not caplog.records, "one process tells it"
+        Share(0, 4).cut(400, 27, "pairs")
+    assert "there are only 27 pairs: batches hold 24 of them, not the 400 asked for" in caplog.text
+    with caplog.at_level(logging.WARNING, "training"):
+        sources({"task": DISTANCES, "batch_size": 1}).batches(0)
+        assert "no negatives" not in caplog.text
+        sources({"task": STILL, "batch_size": 1}).batches(0)
+    assert "a batch of one video has no negatives" in caplog.text
+    with pytest.raises(DataError, match="no negatives"):
+        sources({"task": {"type": "cross"}, "batch_size": 1}, cross=True).batches(0)
+
+
+def test_spaces_that_wait_for_satisfied_clicks_in_vain_are_told(sources, caplog):
+    impatient = {"min_watch_s": 1e9, "min_completion": 0}
+    with caplog.at_level(logging.INFO, "training"):
+        sources({"task": STILL}).batches(0)
+        assert "stage 's0': 16 pairs, 16 queries, 10 pairs of satisfied clicks" in caplog.text
+        sources({"task": STILL}, **impatient).batches(0)
+    assert "stage 's0': no click satisfied" in caplog.text
+    assert "content, frames learn nothing from clicks" in caplog.text
+    for task in ({"spaces": ["content"]}, {"type": "cross"}):
+        with pytest.raises(DataError, match=r"stage 's0': no click satisfied .* there is nothing to learn from"):
+            sources({"task": task}, cross=True, **impatient).batches(0)
+    for task in (
+        {"spaces": ["content"], "satisfied_spaces": []},
+        {"type": "cross", "only_satisfied": False},
+        DISTANCES,
+    ):
+        sources({"task": task}, cross=True, **impatient).batches(0)
+
+
+def test_a_rate_that_never_rises_is_told(sources, caplog, tiny_model):
+    slow = sources({"task": STILL, "optim": {"warmup_steps": 90}}, {"task": STILL, "optim": {"warmup_steps": 8}})
+    model = MatchModel(ModelSettings.model_validate(tiny_model), 200)
+    with caplog.at_level(logging.WARNING, "training"):
+        check_stages(model, slow.settings.stages, slow, slow.maker._tokenizer)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "stage 's0': 9 steps are no more than optim.warmup_steps (90): the rate ends at 10 % of optim.lr"
+    )
+
+
+def test_masked_pictures_are_validated_on_what_is_held_out(sources, tiny_world, caplog):
+    task = {"type": "mae", "decoder_depth": 1, "decoder_width": 16, "decoder_heads": 2, "sources": ["cover"]}
+    rows = {}
+
+    def of(corpus, few, *rest, **more):
+        rows[len(rows)] = {corpus.doc_ids[row] for row in few}
+        return PictureBatches(corpus, few, *rest, **more)
+
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.INFO, "training"):
+        patch.setattr("training.masked_validation.PictureBatches", of)
+        held = sources({"task": task}, val_judgments=str(tiny_world / "judgments_val.jsonl"))
+        held.validation(held.settings.stages[0])
+        assert not caplog.records
+        none = sources({"task": task})
+        none.validation(none.settings.stages[0])
+        assert "nothing is held out; its validation is on pictures that it learns from" in caplog.text
+        held.batches(0)
+    assert rows[0] == {f"d{n}" for n in (16, 17, 18, 19, 21, 22, 23)}
+    assert len(rows[1]) == 19
+    assert "12 videos with pictures used; left out: 7 of held-out videos" in caplog.text
+
+
+def test_a_space_that_no_judged_video_has_is_not_validated(sources, tiny_model, caplog):
+    one = sources({"task": STILL})
+    pictureless = [row for row in range(24) if row % 5 == 0]
+    judged = Judged(["red ball"], [np.array(pictureless)], [np.arange(len(pictureless))])
+    torch.manual_seed(0)
+    model = MatchModel(ModelSettings.model_validate(tiny_model), 200)
+    validation = Validation(one.corpus, judged, one.maker)
+    with caplog.at_level(logging.WARNING, "training"):
+        found = [validation(model)["pnr"] for _ in range(2)]
+    assert {name.partition("/")[2] for name in found[0]} == {"perception", "content"}
+    assert found[0] == found[1]
+    (record,) = caplog.records
+    assert sorted(record.getMessage().removesuffix(": no PNR there").split(" in ")[1].split(", ")) == [
+        "cover",
+        "frames",
+    ]
+
+
+def test_a_stage_that_made_it_worse_is_told(caplog):
+    def figures(value):
+        return {"pnr": {"student/cover": value}}
+
+    with caplog.at_level(logging.INFO, "training"):
+        tell_change("grades", "student/cover", figures(1.5), figures(1.25))
+        tell_change("grades", "student/cover", figures(1.5), figures(1.5))
+        tell_change("mae", "loss", {"rebuild": {"loss": 0.5}}, {"rebuild": {"loss": 0.75}})
+        tell_change("grades", "student/cover", {}, figures(1.5))
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "WARNING",
+            "grades: student/cover was 1.5 before the stage and is 1.25 after it, "
+            "which is worse; lower its optim.lr, or do without the stage",
+        ),
+        ("INFO", "grades: student/cover was 1.5 before the stage and is 1.5 after it"),
+        (
+            "WARNING",
+            "mae: loss was 0.5 before the stage and is 0.75 after it, "
+            "which is worse; lower its optim.lr, or do without the stage",
+        ),
+    ]
 
 
 def test_the_figure_that_decides(sources):
