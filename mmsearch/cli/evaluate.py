@@ -65,7 +65,7 @@ _Judgments = Annotated[Path | None, typer.Option(help="Table of human grades, fo
 _Scored = Annotated[Path | None, typer.Option(help="File with query, doc_id, grade and score.")]
 _Qrels = Annotated[Path | None, typer.Option(help="File with query, doc_id and grade, for --run.")]
 _Runs = Annotated[list[Path] | None, typer.Option("--run", help="File with query, doc_id and score; may be repeated.")]
-_Aspect = Annotated[str, typer.Option(help="Aspect of the judgments, for --index.")]
+_Aspect = Annotated[str, typer.Option(help="Aspect of the judgments; those that name none are of this one by default.")]
 _Depth = Annotated[
     int | None,
     typer.Option(min=1, help="Rank the whole index to this depth, for --index; unjudged videos are irrelevant."),
@@ -132,9 +132,9 @@ def run(
         case (Path() as folder, Path() as table, None, None, None) if not grouped:
             kind, inputs = "feature", _index_inputs(folder, table, aspect, repeats, depth, on_mixed)
         case (None, None, Path() as file, None, None):
-            kind, inputs = "run", scored_inputs(file, duplicates=repeats, grouped=grouped)
+            kind, inputs = "run", scored_inputs(file, duplicates=repeats, grouped=grouped, aspect=aspect)
         case (None, None, None, Path() as file, list() as files):
-            kind, inputs = "run", run_inputs(file, files, duplicates=repeats, grouped=grouped)
+            kind, inputs = "run", run_inputs(file, files, duplicates=repeats, grouped=grouped, aspect=aspect)
         case _:
             raise ConfigError(
                 "give --index and --judgments, or --scored, or --qrels and --run; --by group works with the last two"

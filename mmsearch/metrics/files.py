@@ -1,7 +1,7 @@
 """Files of judgments and runs: TREC text, JSON Lines, TSV and Parquet.
 
 - JSON Lines (.jsonl, .ndjson), Parquet (.parquet), and TSV or CSV (.tsv, .csv) with a header: columns `query`,
-  `doc_id`, and `grade` or `score` or both; judgments may have `group`.
+  `doc_id`, and `grade` or `score` or both; judgments may have `group`, and `aspect` (blank = overall).
 - TSV or CSV without a header: `query doc_id grade`, `query doc_id score`, or both in the order of the public CBVS
   files, `grade query doc_id score`.
 - Any other ending is TREC text: `query iteration doc_id grade` for judgments, `query Q0 doc_id rank score tag` for runs
@@ -20,6 +20,8 @@ from mmsearch.errors import TableError
 from mmsearch.metrics.join import Grades, Scores
 
 MAX_LINE_BYTES = 1 << 20
+#: The aspect of judgments that name none, as in `mmsearch.data.tables`.
+OVERALL = "overall"
 
 _TREC_QRELS = ("query", "", "doc_id", "grade")
 _TREC_RUN = ("query", "", "doc_id", "", "score", "")
@@ -28,14 +30,14 @@ _CBVS = ("grade", "query", "doc_id", "score")
 _Row = tuple[int, dict[str, Any]]
 
 
-def read_grades(path: Path) -> Grades:
-    """Read judgments.
+def read_grades(path: Path, aspect: str = OVERALL) -> Grades:
+    """Read the judgments of one aspect; a file without the column holds `overall` ones.
 
     Raises:
         TableError: `FILE:LINE: column: what is wrong, what to do`.
     """
     found = Grades([], [], [], [])
-    for line, cells in _rows(path, _TREC_QRELS, ("query", "doc_id", "grade")):
+    for line, cells in _of_aspect(path, _rows(path, _TREC_QRELS, ("query", "doc_id", "grade")), aspect):
         _add_grade(found, path, line, cells)
     return _checked(path, found)
 
@@ -67,15 +69,15 @@ def _read_run(path: Path, *, needs_scores: bool) -> Scores:
     return found
 
 
-def read_scored(path: Path) -> tuple[Grades, list[float | None]]:
-    """Read judgments that carry their scores.
+def read_scored(path: Path, aspect: str = OVERALL) -> tuple[Grades, list[float | None]]:
+    """Read the judgments of one aspect, which carry their scores.
 
     Raises:
         TableError: `FILE:LINE: column: what is wrong, what to do`.
     """
     found = Grades([], [], [], [])
     scores: list[float | None] = []
-    for line, cells in _rows(path, _CBVS, _CBVS):
+    for line, cells in _of_aspect(path, _rows(path, _CBVS, _CBVS), aspect):
         _add_grade(found, path, line, cells)
         scores.append(_score(path, line, cells))
     return _checked(path, found), scores
@@ -92,6 +94,20 @@ def _rows(path: Path, text_columns: Sequence[str], tsv_columns: Sequence[str]) -
     if suffix in (".tsv", ".csv") or text_columns is _CBVS:
         return _separated(path, tsv_columns, "," if suffix == ".csv" else "\t")
     return _text(path, text_columns)
+
+
+def _of_aspect(path: Path, rows: Iterator[_Row], aspect: str) -> Iterator[_Row]:
+    """Give the rows of one aspect: grades by different questions are no repeats of each other."""
+    found: set[str] = set()
+    for line, cells in rows:
+        told = cells.get("aspect")
+        of = told if isinstance(told, str) and told.strip() else OVERALL
+        found.add(of)
+        if of == aspect:
+            yield line, cells
+    if found and aspect not in found:
+        known = ", ".join(sorted(found))
+        raise TableError(path, None, "aspect", f"there is no judgment of the aspect '{aspect}'; there is: {known}")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -127,10 +143,18 @@ def _separated(path: Path, columns: Sequence[str], separator: str) -> Iterator[_
         if index == 0 and {"query", "doc_id"} <= set(cells):
             names = cells
         elif len(cells) != len(names):
-            wanted = " ".join(names)
+            wanted = " ".join(names) + _other_separator(line, separator)
             raise TableError(path, number, None, f"{len(cells)} fields; {len(names)} are needed: {wanted}")
         else:
             yield number, dict(zip(names, cells, strict=True))
+
+
+def _other_separator(line: str, separator: str) -> str:
+    """Tell of a header whose columns another character parts; "" where it is none."""
+    for other, name in ((",", "commas"), (";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if other != separator and {"query", "doc_id"} <= {cell.strip().strip('"') for cell in line.split(other)}:
+            return f"; {name} part the columns here, and {'commas' if separator == ',' else 'tabs'} are needed"
+    return ""
 
 
 def _text(path: Path, columns: Sequence[str]) -> Iterator[_Row]:
@@ -148,7 +172,7 @@ def _parquet(path: Path) -> Iterator[_Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    known = ("query", "doc_id", "grade", "score", "group")
+    known = ("query", "doc_id", "grade", "score", "group", "aspect")
     number = 0
     try:
         with pq.ParquetFile(path) as file:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mmsearch.errors import ConfigError, DataError
-from mmsearch.metrics.files import read_grades, read_run, read_scored
+from mmsearch.metrics.files import OVERALL, read_grades, read_run, read_scored
 from mmsearch.metrics.join import Duplicates, Grades, Scores, beside, join, judged_rows
 from mmsearch.metrics.scored import Bools, Float64, Scored
 
@@ -36,14 +36,16 @@ class Input:
     oddities: dict[str, int]
 
 
-def scored_inputs(path: Path, *, duplicates: Duplicates = "all", grouped: bool = False) -> list[Input]:
-    """Give the table of a file with grades and scores; with `grouped`, the table of each group too.
+def scored_inputs(
+    path: Path, *, duplicates: Duplicates = "all", grouped: bool = False, aspect: str = OVERALL
+) -> list[Input]:
+    """Give the table of a file with grades (of one aspect) and scores; with `grouped`, the table of each group too.
 
     Raises:
         TableError: the file cannot be used.
         ConfigError: groups are asked for and there is no column `group`.
     """
-    grades, scores = read_scored(path)
+    grades, scores = read_scored(path, aspect)
     found = []
     for group, rows in _parts(path, grades, grouped):
         part, kept, odd = _judged(grades, rows, duplicates)
@@ -53,14 +55,19 @@ def scored_inputs(path: Path, *, duplicates: Duplicates = "all", grouped: bool =
 
 
 def run_inputs(
-    qrels: Path, runs: Sequence[Path], *, duplicates: Duplicates = "all", grouped: bool = False
+    qrels: Path,
+    runs: Sequence[Path],
+    *,
+    duplicates: Duplicates = "all",
+    grouped: bool = False,
+    aspect: str = OVERALL,
 ) -> list[Input]:
     """Give the table of every run over the same judgments; with `grouped`, the tables of each group too.
 
     All tables of a group hold the same judged queries in the same order, so that they can be compared in pairs. Errors
     as in `scored_inputs`.
     """
-    grades = read_grades(qrels)
+    grades = read_grades(qrels, aspect)
     stems = [path.stem for path in runs]
     found = []
     for path in runs:

@@ -55,6 +55,18 @@ def test_scored_file_as_a_table(scored: Path) -> None:
     assert "relevant: grade 2 or more" in printed
 
 
+def test_one_aspect_of_a_table_of_judgments_is_measured(tmp_path: Path) -> None:
+    rows = [("a", 2, "overall"), ("b", 0, "overall"), ("a", 0, "quality"), ("b", 2, "quality")]
+    table = [{"query": "q", "doc_id": d, "grade": g, "aspect": a, "score": ord("c") - ord(d)} for d, g, a in rows]
+    (tmp_path / "j.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table))
+    (tmp_path / "x.run").write_text("q Q0 a 1 2 t\nq Q0 b 2 1 t\n")
+    runs = ["--qrels", tmp_path / "j.jsonl", "--run", tmp_path / "x.run"]
+    for given, name in ((runs, "x"), (["--scored", tmp_path / "j.jsonl"], "j")):
+        for more, pairs in (([], (1, 0)), (["--aspect", "quality"], (0, 1))):
+            run = json.loads(evaluate(*given, *more, "--json"))["runs"][name]
+            assert (run["pnr"]["concordant"], run["pnr"]["discordant"], run["num_judged"]) == (*pairs, 2)
+
+
 def test_runs_keep_their_order(tmp_path: Path) -> None:
     (tmp_path / "t.qrels").write_text("q 0 a 1\nq 0 b 0\n")
     (tmp_path / "good.run").write_text("q Q0 a 1 0.9 t\nq Q0 b 2 0.1 t\n")

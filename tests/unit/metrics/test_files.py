@@ -80,6 +80,36 @@ def test_bad_judgments_are_named_by_line(tmp_path: Path, name: str, text: str, m
     assert str(error.value).startswith(f"{tmp_path / name}:{message}")
 
 
+def test_one_aspect_is_read_and_not_the_others_with_it(tmp_path: Path) -> None:
+    rows = [
+        {"query": "q", "doc_id": "a", "grade": 2, "score": 0.5, "aspect": None},
+        {"query": "q", "doc_id": "b", "grade": 0, "score": 0.7, "aspect": "overall"},
+        {"query": "q", "doc_id": "a", "grade": 0, "score": 0.5, "aspect": "quality"},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "g.parquet")
+    lines = "".join(f"{r['query']},{r['doc_id']},{r['grade']},{r['score']},{r['aspect'] or ' '}\n" for r in rows)
+    files = [
+        tmp_path / "g.parquet",
+        write(tmp_path / "g.jsonl", "\n".join(json.dumps(row) for row in rows)),
+        write(tmp_path / "g.csv", f"query,doc_id,grade,score,aspect\n{lines}"),
+    ]
+    for file in files:
+        assert read_grades(file) == Grades(["q", "q"], ["a", "b"], [2, 0], []), file
+        assert read_grades(file, "quality") == Grades(["q"], ["a"], [0], [])
+        assert read_scored(file) == (Grades(["q", "q"], ["a", "b"], [2, 0], []), [0.5, 0.7])
+        with pytest.raises(
+            TableError, match="aspect: there is no judgment of the aspect 'x'; there is: overall, quality"
+        ):
+            read_grades(file, "x")
+
+
+@pytest.mark.parametrize(("name", "parts"), [("a.csv", ";"), ("a.csv", "\t"), ("a.tsv", ",")])
+def test_a_header_with_another_separator_is_told(tmp_path: Path, name: str, parts: str) -> None:
+    file = write(tmp_path / name, "query,doc_id,grade\nq,a,1\n".replace(",", parts))
+    with pytest.raises(TableError, match=f"{name}:1: .*(semicolons|tabs|commas) part the columns here"):
+        read_grades(file)
+
+
 def test_bad_bytes_scores_and_groups(tmp_path: Path) -> None:
     (tmp_path / "b.run").write_bytes(b"q Q0 d 1 0.5 t\nq Q0 \xff 1 0.5 t\n")
     with pytest.raises(TableError, match=r"b.run:2: invalid UTF-8 at byte 6"):
