@@ -70,7 +70,9 @@ def run(
     features = scorer.score(query, doc_ids)
     unknown = int(features.missing.all(axis=1).sum())
     if unknown:
-        log.warning("%d of %d candidates have no feature at all", unknown, len(doc_ids))
+        absent = int((scorer.index.rows(doc_ids) < 0).sum())
+        why = f"{absent} are not in the index" if query.strip() else "the query is blank"
+        log.warning("%d of %d candidates have no feature at all: %s", unknown, len(doc_ids), why)
     if as_json or output is Format.JSON:
         typer.echo(to_json(query, scorer.index.generation, features))
     else:

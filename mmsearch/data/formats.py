@@ -21,6 +21,8 @@ Rows = Iterator[tuple[int, Cells | Unreadable]]
 CheckHeader = Callable[[int | None, list[str]], None]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+#: The byte-order marks of UTF-16, as bytes that are no UTF-8 are decoded here.
+_UTF_16 = tuple(mark.decode("utf-8", "surrogateescape") for mark in (b"\xff\xfe", b"\xfe\xff"))
 _SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
@@ -149,6 +151,8 @@ def _csv_header(
     except csv.Error as error:
         _check_separator(path, feed.text, known, delimiter)
         raise TableError(path, 1, None, f"the header is not valid CSV: {error}") from error
+    if feed.text.startswith(_UTF_16):
+        raise TableError(path, 1, None, "the file is UTF-16; save the table as UTF-8")
     if known.isdisjoint(name.strip() for name in header):
         _check_separator(path, feed.text, known, delimiter)
     return header

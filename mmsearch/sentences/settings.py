@@ -25,7 +25,7 @@ class SentenceSettings(Settings):
     max_chars: int = Field(200, ge=8)
     """Budget: most characters of the key sentences of a video together, line ends between them included."""
     max_sentence_chars: int = Field(160, ge=8)
-    """Longer sentences are cut; at most the budget."""
+    """Longer sentences are cut; at most the budget, which is its default where that is smaller."""
     max_transcript_chars: int = Field(500_000, ge=8)
     """What lies behind is not read."""
     segmenter: Segmenter = "auto"
@@ -47,10 +47,20 @@ class SentenceSettings(Settings):
     cache: Path | None = None
     """SQLite file that keeps what a model chose, so that a run goes on where it ended; null = none."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_small_budget(cls, given: Any) -> Any:
+        """Let a budget below the default length of a sentence stand alone."""
+        if not isinstance(given, dict) or "max_sentence_chars" in given or not isinstance(given.get("max_chars"), int):
+            return given
+        least, longest = 8, cls.model_fields["max_sentence_chars"].default
+        return given | {"max_sentence_chars": given["max_chars"]} if least <= given["max_chars"] < longest else given
+
     @model_validator(mode="after")
     def _fits(self) -> SentenceSettings:
         if self.max_sentence_chars > self.max_chars:
-            raise ValueError("max_sentence_chars must not exceed max_chars, or a sentence might never fit the budget")
+            told = f"max_sentence_chars ({self.max_sentence_chars}) must not exceed max_chars ({self.max_chars})"
+            raise ValueError(f"{told}, or a sentence might never fit the budget")
         if self.method != "greedy" and self.model is None:
             raise ValueError(f"method '{self.method}' needs a model, such as model.type=gguf model.path=FILE")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from mmsearch.sentences.models.protocol import ModelUnavailableError
 T = TypeVar("T")
 
 _LONGEST_PAUSE_S = 60.0
+#: A longer pause is told, since nothing else is meanwhile.
+_TOLD_PAUSE_S = 5.0
+_log = logging.getLogger(__name__)
 
 
 class TryAgainError(Exception):
@@ -51,5 +55,8 @@ def with_retries(
             if attempt == max_tries - 1:
                 raise ModelUnavailableError(f"no answer after {max_tries} tries: {error}") from error
             pause = random.uniform(0, pause_s * 2**attempt)  # noqa: S311 (no secret)
-            sleep(min((error.wait_s or 0.0) + pause, _LONGEST_PAUSE_S))
+            pause = min((error.wait_s or 0.0) + pause, _LONGEST_PAUSE_S)
+            if pause >= _TOLD_PAUSE_S:
+                _log.info("%s; the next of %d tries comes in %.0f s", error, max_tries, pause)
+            sleep(pause)
     raise ModelUnavailableError("no try was allowed")

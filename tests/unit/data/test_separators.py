@@ -25,6 +25,14 @@ def test_the_separator_is_named_where_it_parts_known_columns(tmp_path, name, tex
         list(read_videos(tmp_path / name))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_the_unicode_text_of_spreadsheets_is_named(tmp_path, encoding):
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    (tmp_path / "v.csv").write_bytes(f"{mark}doc_id,title\na,标题\n".encode(encoding))
+    with pytest.raises(TableError, match=r"v\.csv:1: the file is UTF-16; save the table as UTF-8"):
+        list(read_videos(tmp_path / "v.csv"))
+
+
 def test_texts_may_hold_any_of_them(tmp_path):
     (tmp_path / "a.csv").write_text("query,doc_id;x,grade,doc_id\na;b,c|d,1,e\tf\n", encoding="utf-8")
     (row,) = read_judgments(tmp_path / "a.csv")

@@ -44,6 +44,15 @@ def test_score_prints_a_header_and_a_line_for_every_candidate(index_dir, docs):
     assert lines[2:] == ["v3\t\t", "nobody\t\t"]
 
 
+def test_why_candidates_have_no_feature_is_told(index_dir, docs, caplog):
+    for query in ("red panda", " "):
+        call("score", "--index", str(index_dir), "--query", query, "--docs", docs)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "2 of 3 candidates have no feature at all: 1 are not in the index",
+        "3 of 3 candidates have no feature at all: the query is blank",
+    ]
+
+
 def test_score_prints_json_and_reads_stdin(index_dir):
     arguments = ["score", "--index", str(index_dir), "--query", "大熊猫", "--docs", "-"]
     out = json.loads(call(*arguments, "--json", stdin=b"v0\nv3"))

@@ -279,6 +279,9 @@ def test_settings_that_contradict_each_other_are_refused():
     with pytest.raises(ValidationError, match="needs a model"):
         SentenceSettings(method="select")
     with pytest.raises(ValidationError, match="must not exceed"):
-        SentenceSettings(max_chars=50)
+        SentenceSettings(max_chars=50, max_sentence_chars=51)
+    small = SentenceSettings(max_chars=50)
+    assert (small.max_sentence_chars, SentenceSettings(max_chars=500).max_sentence_chars) == (50, 160)
+    assert SentenceSettings.model_validate(small.for_record()) == small
     assert "model" not in settings().for_record()
     assert "cache" not in settings("select").for_record()

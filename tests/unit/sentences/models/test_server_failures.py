@@ -157,7 +157,8 @@ def test_a_model_that_is_closed_lets_nobody_wait(server, model):
         one.complete(PROMPT, max_tokens=9)
 
 
-def test_pauses_grow_are_random_and_heed_the_server():
+def test_pauses_grow_are_random_and_heed_the_server(caplog):
+    caplog.set_level("INFO", "mmsearch")
     pauses = []
 
     def failing():
@@ -169,4 +170,7 @@ def test_pauses_grow_are_random_and_heed_the_server():
     bounds = [1, 2, 4, 3 + 8, 16, 32, 60, 60]
     assert all(0 <= pause <= bound for pause, bound in zip(pauses, bounds, strict=True))
     assert pauses[3] >= 3
+    assert [record.getMessage() for record in caplog.records] == [
+        f"busy; the next of 9 tries comes in {pause:.0f} s" for pause in pauses if pause >= 5
+    ]
     assert len(set(pauses[:6])) == 6
