@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmsearch.errors import DataError
 from mmsearch.metrics.scored import Float64
 from mmsearch.metrics.significance import (
     Interval,
@@ -59,14 +60,23 @@ def credits_by_team(sessions: Sessions, teams: Teams, names: Sequence[str], gain
         teams: whom each shown video is owed to; videos that are not there are nobody's.
         names: the rankers.
         gain: what counts, see `mmsearch.online.sessions`.
+
+    Raises:
+        DataError: nothing that was shown is owed to any of the rankers: keys or names are written otherwise.
     """
     place = {name: column for column, name in enumerate(names)}
-    credit = np.zeros((len(sessions), len(names)))
+    credit, owed = np.zeros((len(sessions), len(names))), False
     for number, (session, rows) in enumerate(sessions.items()):
         for row in rows:
             column = place.get(teams.get((session, row.query, row.doc_id), ""))
             if column is not None:
                 credit[number, column] += gain(row)
+                owed = True
+    if sessions and not owed:  # or every session would be a tie
+        raise DataError(
+            f"no shown video of {len(sessions):,} sessions is owed to any of {', '.join(names)}; teams are by "
+            f"(session_id, query, doc_id) as the log writes them: theirs begin with {next(iter(teams), None)!r}"
+        )
     return credit
 
 

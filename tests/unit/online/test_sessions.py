@@ -50,6 +50,9 @@ def test_long_clicks() -> None:
 
 def test_credit_goes_to_the_team_of_the_session_and_query() -> None:
     teams = {("s1", "q", "a"): "x", ("s1", "r", "a"): "y", ("s3", "q", "c"): "z", ("s2", "q", "c"): "x"}
+    with pytest.raises(DataError, match=r"no shown video of \d+ sessions is owed to any of X, Y"):
+        credits_by_team(by_session(LOG), teams, ["X", "Y"], watch_seconds)
+    assert credits_by_team({}, {}, ["x"], watch_seconds).shape == (0, 1)
     credit = credits_by_team(by_session(LOG), teams, ["x", "y"], watch_seconds)
     assert credit.tolist() == [[4.0, 30.0], [0.0, 0.0], [0.0, 0.0]]
     found = prefer("x", "y", credit[:, 0], credit[:, 1], resamples=50)
