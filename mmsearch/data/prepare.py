@@ -71,9 +71,9 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
     `out` then holds `corpus.json`, `shards/` and `rejected.jsonl` (one line a rejection: doc_id, modality, reason,
     detail; in the order of the table). A row is kept when its cells, its files (by size and time of change) and the
     settings are what they were, wherever it now stands in the table; a shard of such rows is kept as it is. So a killed
-    run goes on where it was, and comes to the same bytes. The corpus that was
-    there before stays readable until the new one is complete. What is recognised in pictures and sound is kept in
-    `recognised.sqlite` as it is found (see `mmsearch.recognition.kept`), also for shards that are not done.
+    run goes on where it was, and comes to the same bytes. The corpus that was there before stays readable until the new
+    one is complete. What is recognised in pictures and sound is kept in `recognised.sqlite` as it is found (see
+    `mmsearch.recognition.kept`), also for shards that are not done.
 
     Raises:
         TableError: a row of the table is bad (`on_error: stop`).

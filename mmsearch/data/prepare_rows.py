@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections import OrderedDict, defaultdict
 from itertools import accumulate
 from pathlib import Path
@@ -17,8 +18,10 @@ from mmsearch.errors import IntegrityError
 from mmsearch.files import hash_file
 from mmsearch.protocols import PreparedVideo
 
-#: Shards that are held open; rows that follow each other mostly come from one or two.
-_MOST_OPEN = 4
+#: Shards that are held open, with the ids of their rows.
+_MOST_OPEN = 64
+#: Row groups that are held; rows that follow each other mostly come from one or two.
+_MOST_HELD = 4
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ class EarlierRows:
         self._keys = np.zeros(0, np.uint64)
         self._record_of = np.zeros(0, np.int32)
         self._open: OrderedDict[int, _OpenShard | None] = OrderedDict()
+        self._held: OrderedDict[tuple[int, int], list[PreparedVideo]] = OrderedDict()
+        self._whole: set[int] = set()  # their checksums held in this run
 
     def find(self, plan: ShardPlan) -> list[int | None]:
         """Give for each row of a plan the number of a record that holds it, None = it must be prepared."""
@@ -68,10 +73,12 @@ class EarlierRows:
             raise IntegrityError(
                 f"{self._folder}: a shard was removed or damaged meanwhile; run `mmsearch prepare` again"
             )
-        return shard.read(doc_id)
+        found = shard.place_of(doc_id)
+        return Preparation(None if found is None else self._video(number, shard, *found), shard.rejections_of(doc_id))
 
     def close(self) -> None:
         """Close the shards that are open."""
+        self._held.clear()
         while self._open:
             self._drop()
 
@@ -93,11 +100,21 @@ class EarlierRows:
     def _shard(self, number: int) -> _OpenShard | None:
         if number not in self._open:
             assert self._records is not None  # noqa: S101 (for the type checker)
-            self._open[number] = _OpenShard.of(self._records[number])
+            self._open[number] = shard = _OpenShard.of(self._records[number], check=number not in self._whole)
+            if shard is not None:
+                self._whole.add(number)
         self._open.move_to_end(number)
         if len(self._open) > _MOST_OPEN:
             self._drop()
         return self._open[number]
+
+    def _video(self, number: int, shard: _OpenShard, group: int, row: int) -> PreparedVideo:
+        if (number, group) not in self._held:
+            self._held[number, group] = shard.read(group)
+        self._held.move_to_end((number, group))
+        if len(self._held) > _MOST_HELD:
+            self._held.popitem(last=False)
+        return self._held[number, group][row]
 
     def _drop(self) -> None:
         _, shard = self._open.popitem(last=False)
@@ -106,7 +123,7 @@ class EarlierRows:
 
 
 class _OpenShard:
-    """A record of an earlier run with its file, of which the last row group is held."""
+    """A record of an earlier run with its file."""
 
     def __init__(self, result: ShardResult, path: Path | None) -> None:
         self._path, self._file = path, None
@@ -117,20 +134,19 @@ class _OpenShard:
             sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
         self._row_of = {doc_id: row for row, doc_id in enumerate(ids)}
         self._starts = [0, *accumulate(sizes)]
-        self._held: tuple[int, list[PreparedVideo]] = (-1, [])
         self._rejections: defaultdict[str, list[Rejection]] = defaultdict(list)
         for rejection in result.rejections:
             self._rejections[rejection.doc_id].append(rejection)
 
     @classmethod
-    def of(cls, record: Path) -> _OpenShard | None:
-        """Open what a record names; None = it is not whole, and its rows are prepared again."""
+    def of(cls, record: Path, *, check: bool) -> _OpenShard | None:
+        """Open what a record names, its checksum compared; None = it is not whole, and its rows are prepared again."""
         result = read_result(record)
         if result is None or result.shard is None:
             return None if result is None else cls(result, None)
         path = record.parent / result.shard.name
         try:
-            if hash_file(path) == result.shard.checksum:
+            if not check or hash_file(path) == result.shard.checksum:
                 return cls(result, path)
             problem = "its checksum does not hold"
         except (OSError, IntegrityError) as error:
@@ -145,15 +161,22 @@ class _OpenShard:
             return False
         return doc_id in self._row_of or bool(rejections)
 
-    def read(self, doc_id: str) -> Preparation:
-        """Give what became of a video."""
-        row, rejections = self._row_of.get(doc_id), tuple(self._rejections.get(doc_id, ()))
-        if row is None or self._path is None:
-            return Preparation(None, rejections)
-        group = next(n for n, end in enumerate(self._starts[1:]) if row < end)
-        if self._held[0] != group:
-            self._held = group, read_row_group(self._file, group, self._path)
-        return Preparation(self._held[1][row - self._starts[group]], rejections)
+    def place_of(self, doc_id: str) -> tuple[int, int] | None:
+        """Give the row group of a video and its row there; None = it was rejected."""
+        row = self._row_of.get(doc_id)
+        if row is None:
+            return None
+        group = bisect_right(self._starts, row) - 1
+        return group, row - self._starts[group]
+
+    def rejections_of(self, doc_id: str) -> tuple[Rejection, ...]:
+        """Give what was rejected of a video."""
+        return tuple(self._rejections.get(doc_id, ()))
+
+    def read(self, group: int) -> list[PreparedVideo]:
+        """Give the videos of a row group."""
+        assert self._path is not None  # noqa: S101 (a shard that has rows has a file)
+        return read_row_group(self._file, group, self._path)
 
     def close(self) -> None:
         """Close the file."""
