@@ -26,8 +26,15 @@ _FREE = (
     "activation_checkpointing",
     "load_threads",
 )
+#: Settings of `data.prepare` that came later. What they do to a corpus is in its hash; here they would end every run
+#: that was begun before there were such settings.
+LATER = ("retry_failed", "max_lost_share")
 #: All settings that may change, as `training.other_run` names them.
-FREE = (*(f"run.{name}" for name in _FREE), "compare", "stages.chunk_size", "data.root", "data.on_error")
+FREE = (
+    *(f"run.{name}" for name in _FREE),
+    *(f"data.prepare.{name}" for name in LATER),
+    *("compare", "stages.chunk_size", "data.root", "data.on_error"),
+)
 
 
 def run_hash_of(settings: FitSettings, corpus: PreparedCorpus, val_corpus: PreparedCorpus | None) -> str:
@@ -47,6 +54,8 @@ def run_hash_of(settings: FitSettings, corpus: PreparedCorpus, val_corpus: Prepa
         del dump["run"]["validate_every"]
     for name in ("root", "corpus", "val_corpus", "val_videos"):  # what is in the corpora counts, not where they are
         del dump["data"][name]
+    for name in LATER:
+        del dump["data"]["prepare"][name]
     del dump["data"]["on_error"]  # a run that did not end at a bad row had none
     _hash_tables(dump["data"], settings.data)
     for stage in dump["stages"]:

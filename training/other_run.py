@@ -43,7 +43,10 @@ def _told(config: Path, settings: Settings, free: Collection[str]) -> str:
         return ""
     found = differences(there, settings.model_dump(mode="json"), free)
     if not found:
-        return f". The settings are those of {config}: what was read from tables, corpora or folders of weights is not"
+        return (
+            f". The settings are those of {config}: what was read from tables, corpora or folders of weights is not, "
+            "or another version of mmsearch wrote it"
+        )
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return f". What differs: {'; '.join(found[:_SHOWN])}{more}"
 

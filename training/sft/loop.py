@@ -168,6 +168,8 @@ class SftLoop:
         if self._best is not None:
             put_adapter(self._model, read_best(self._checkpoints))
         left: dict[str, Tensor] = adapter_weights(self._model)
+        if self._best is not None and not any(bool(t.any()) for name, t in left.items() if "lora_B" in name):
+            _log.warning("no validation was better than the one before the first step: the adapter changes nothing")
         save_checkpoint(self._checkpoints, {"model": left}, self._position(done, ended=True))
         return self._figures
 

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from mmsearch.data.prepare_settings import PrepareSettings
+from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import TableError
 from training.config import DataSettings, FitSettings
-from training.identity import run_hash_of
+from training.identity import LATER, run_hash_of
 from training.pairs import held_out
 from training.paths import RunPaths
 from training.tables import RunTables
@@ -97,8 +99,26 @@ def test_a_bad_row_of_held_out_videos_ends_the_run_whatever_is_set(tables, tiny_
 
 
 def test_a_run_that_went_on_is_the_same_run(settings, tiny_corpus):
-    from mmsearch.data.prepared import PreparedCorpus
-
     corpus = PreparedCorpus.open(tiny_corpus)
     hashes = {run_hash_of(settings(on_error=how), corpus, None) for how in ("stop", "quarantine")}
     assert len(hashes) == 1
+
+
+def test_later_settings_of_prepare_do_not_end_a_run_that_was_begun_before(settings, tiny_corpus):
+    corpus = PreparedCorpus.open(tiny_corpus)
+    plain = settings(interactions=None, judgments=None)
+    other = settings(interactions=None, judgments=None, prepare={"retry_failed": True, "max_lost_share": 0.9})
+    assert run_hash_of(plain, corpus, None) == run_hash_of(other, corpus, None)
+    counted = set(PrepareSettings.model_fields) - set(LATER)
+    known = {
+        "num_frames",
+        "image_size",
+        "fit",
+        "jpeg_quality",
+        "decoder",
+        "num_workers",
+        "shard_size",
+        "row_group_size",
+    }
+    known |= {"on_error", "on_bad_media", "limits", "ocr", "speech", "sentences"}
+    assert counted == known, "a setting that came later belongs into training.identity.LATER"

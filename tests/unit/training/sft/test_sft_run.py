@@ -129,6 +129,15 @@ def test_a_run_that_died_while_it_merged_goes_on(tiny_settings, monkeypatch):
     assert (settings.run.dir / "metrics.jsonl").read_text(encoding="utf-8") == lines
 
 
+def test_an_adapter_that_never_got_better_is_told(tiny_settings, caplog):
+    with caplog.at_level("WARNING", "training"):
+        sft(tiny_settings("steps=2", "run.select=exact"))  # so few steps name no sentence, before or after
+    assert "the adapter changes nothing" in caplog.text
+    caplog.clear()
+    sft(tiny_settings("steps=2", "run.dir=" + str(tiny_settings().run.dir) + "-loss"))
+    assert "the adapter changes nothing" not in caplog.text
+
+
 def test_another_run_does_not_go_on_in_the_folder(tiny_settings, pairs_file, tmp_path):
     settings = tiny_settings("steps=1")
     sft(settings)
