@@ -34,8 +34,8 @@ def test_equal_settings_leave_only_what_was_read(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(Some(free="there").model_dump(mode="json")))
     assert refused(config, Some()) == (
-        f"refused. The settings are those of {config}: what was read from tables, corpora or folders of weights is not, "
-        "or another version of mmsearch wrote it"
+        f"refused. The settings are those of {config}: what was read from tables, corpora or folders of weights "
+        "is not, or another version of mmsearch wrote it"
     )
 
 
