@@ -81,6 +81,7 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
             prepared before stays. Or another run writes to `out`.
     """
     check_readable(table)  # before anything is made
+    state = _state(table)
     workers = settings.num_workers or os.cpu_count() or 1
     (out / SHARDS).mkdir(parents=True, exist_ok=True)
     rejected_rows = out / REJECTED_ROWS if settings.on_error == "quarantine" else None
@@ -99,6 +100,8 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
         earlier = stack.enter_context(closing(EarlierRows(out, retry_failed=settings.retry_failed)))
         job = _Job(out, settings, bar, earlier)
         job.run(pool, videos)
+        if _state(table) != state:
+            _log.warning("%s was changed while it was read; prepare it again", table)
         if not job.num_rows:
             raise DataError(f"{table}: has no row that can be prepared; {out} is left as it was")
         return job.publish(table, _count_lines(rejected_rows) if rejected_rows else 0)
@@ -208,6 +211,11 @@ class _Job:
 
 def _line(rejection: Rejection) -> bytes:
     return json.dumps(asdict(rejection), ensure_ascii=False).encode() + b"\n"
+
+
+def _state(table: Path) -> tuple[int, int]:
+    status = table.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _count_rows(table: Path) -> int | None:

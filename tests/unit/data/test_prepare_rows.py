@@ -154,6 +154,19 @@ def test_subtitles_that_another_version_read_are_read_again(tmp_path, rows, pool
     assert pool.prepared == ["v3"]
 
 
+def test_a_table_that_changes_while_it_is_read_is_told(tmp_path, rows, pool, monkeypatch, caplog):
+    run(tmp_path, rows)
+    assert "was changed" not in caplog.text
+    monkeypatch.setattr(pool, "prepared", type("Noting", (list,), {"append": lambda *_: more()})())
+
+    def more():
+        with (tmp_path / "videos.jsonl").open("a") as file:
+            file.write("\n")
+
+    run(tmp_path, [NEW])
+    assert "videos.jsonl was changed while it was read; prepare it again" in caplog.text
+
+
 def test_a_smaller_table_loses_nothing(tmp_path, rows, pool):
     run(tmp_path, rows)
     assert run(tmp_path, rows[:2]).num_videos == 2
