@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.data.tables import read_judgments
@@ -181,8 +182,16 @@ class Sources:
         if data.val_interactions is not None and self.val_corpus is not None:
             log = list(self._tables.interactions(data.val_interactions))
             pairs = known_clicks(self.val_corpus, log, data.path(data.val_interactions), set())
+            self._tell_learned({doc_id for _, doc_id in pairs}, data.path(data.val_interactions))
             found.append(PairValidation(self.val_corpus, pairs, maker))
         return found
+
+    def _tell_learned(self, doc_ids: set[str], table: Path) -> None:
+        """Warn of videos of a validation by pairs that stages learn from: only judgments hold videos out."""
+        both = (doc_ids & self.corpus.row_of.keys()) - self._excluded
+        if both and rank() == 0:
+            told = "%s: %d of its %d videos are in the corpus that is learned from, too: what it measures was learned"
+            _log.warning(told, table, len(both), len(doc_ids))
 
     def select(self, stage: StageSettings) -> str:
         """Name the figure by which the best weights of a stage are kept."""

@@ -45,6 +45,10 @@ def long_table(summaries: Sequence[Summary]) -> tuple[list[str], Rows]:
 def notes(summary: Summary, num_seeds: int) -> list[str]:
     """Say what the intervals mean, what they do not cover, and what so few seeds could have shown."""
     lines = meanings(summary)
+    lines.append(
+        "Runs that keep their best weights are measured by the grades that chose them, which flatters all variants; "
+        "the section `compare` of a settings file measures on others."
+    )
     least = [one.detectable for one in summary.differences.values() if math.isfinite(one.detectable)]
     if least:
         shown = " to ".join(dict.fromkeys(_change(summary.is_ratio, value) for value in (min(least), max(least))))

@@ -195,6 +195,7 @@ def test_tables_say_what_was_found():
     assert rows[0][-3:] == ["3 of 3", "1.5", "10"]
     lines = tables.notes(found, 3)
     assert "geometric" in lines[0]
+    assert "measured by the grades that chose them" in lines[2]
     assert "3 seeds show a true difference of × 1.0" in lines[-1]
 
 

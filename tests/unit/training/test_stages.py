@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,6 +172,23 @@ def test_masked_pictures_are_validated_on_what_is_held_out(sources, tiny_world, 
     assert rows[0] == {f"d{n}" for n in (16, 17, 18, 19, 21, 22, 23)}
     assert len(rows[1]) == 19
     assert "12 videos with pictures used; left out: 7 of held-out videos" in caplog.text
+
+
+def test_pairs_to_validate_on_that_are_learned_from_are_told(sources, tiny_world, caplog):
+    clicks = str(tiny_world / "interactions.jsonl")
+    one = sources(
+        {"task": STILL}, val_interactions=clicks, val_videos="some", holdout=[str(tiny_world / "judgments_val.jsonl")]
+    )
+    both = replace(one, val_corpus=one.corpus)
+    with caplog.at_level(logging.WARNING, "training"):
+        both.validation(both.settings.stages[0])
+    assert "interactions.jsonl: 16 of its 16 videos are in the corpus that is learned from, too" in caplog.text
+    caplog.clear()
+    held = {**both.settings.data.model_dump(), "holdout": [tiny_world / "judgments_train.jsonl"]}
+    apart = replace(both, settings=both.settings.model_copy(update={"data": type(both.settings.data)(**held)}))
+    with caplog.at_level(logging.WARNING, "training"):
+        apart.validation(apart.settings.stages[0])
+    assert not caplog.records
 
 
 def test_a_space_that_no_judged_video_has_is_not_validated(sources, tiny_model, caplog):
