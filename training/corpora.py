@@ -20,14 +20,20 @@ def open_corpora(settings: FitSettings, paths: RunPaths) -> tuple[PreparedCorpus
         ConfigError: a corpus was prepared with other pictures than the model reads.
         DataError: a table cannot be read.
     """
-    data = settings.data
-    corpus = _open(settings, data.corpus, data.videos, paths.folder / "corpus")
+    data, begun = settings.data, has_begun(paths)
+    corpus = _open(settings, data.corpus, data.videos, paths.folder / "corpus", begun=begun)
     if data.val_corpus is None and data.val_videos is None:
         return corpus, None
-    return corpus, _open(settings, data.val_corpus, data.val_videos, paths.folder / "val_corpus")
+    return corpus, _open(settings, data.val_corpus, data.val_videos, paths.folder / "val_corpus", begun=begun)
 
 
-def _open(settings: FitSettings, given: Path | None, table: Path | None, made: Path) -> PreparedCorpus:
+def has_begun(paths: RunPaths) -> bool:
+    """Tell whether the folder holds steps of a run. Its corpora are whole then, and stay as they are: a table that has
+    grown since, or other settings, belong to another run, which will be refused."""
+    return paths.fingerprints.is_file() or any(paths.checkpoints.glob("[0-9]*"))
+
+
+def _open(settings: FitSettings, given: Path | None, table: Path | None, made: Path, *, begun: bool) -> PreparedCorpus:
     data = settings.data
     folder = made if given is None else data.path(given)
     if given is None and table is not None:
@@ -37,7 +43,7 @@ def _open(settings: FitSettings, given: Path | None, table: Path | None, made: P
                 f"{data.path(table)}: prepare it before several processes start: mmsearch prepare {data.path(table)} "
                 f"--out FOLDER, and give data.corpus=FOLDER (data.val_corpus for validation)"
             )
-        if rank() == 0:  # does nothing where it is done already
+        if rank() == 0 and not (begun and (folder / manifest.NAME).is_file()):  # does nothing where it is done already
             prepare(data.path(table), folder, data.prepare)
         barrier()
     corpus = PreparedCorpus.open(folder)

@@ -1,5 +1,6 @@
 """A run that goes on: what its log says, and what it makes of a folder that lost something."""
 
+import json
 import logging
 
 import pytest
@@ -56,3 +57,25 @@ def test_what_differs_from_the_run_in_the_folder_is_named(half_way, tiny_world, 
     moved = half_way | {"data": half_way["data"] | {"interactions": str(grown)}}
     with pytest.raises(ConfigError, match=r"What differs: data.interactions: \S+ there, \S*grown.jsonl here$"):
         run(moved)
+
+
+def test_a_run_that_is_refused_leaves_the_corpus_that_it_prepared(half_way, tiny_world, tmp_path):
+    videos = tmp_path / "videos.jsonl"
+    rows = [json.loads(line) for line in (tiny_world / "videos.jsonl").read_text().splitlines()]
+    for row in rows:  # paths may not leave the folder of the table
+        row |= {"cover": str(tiny_world / row["cover"])} if "cover" in row else {}
+        row |= {"frames": [str(tiny_world / name) for name in row["frames"]]} if "frames" in row else {}
+    videos.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prepare = {"num_frames": 2, "image_size": 16, "shard_size": 8, "row_group_size": 4, "num_workers": 1}
+    tree = half_way | {"data": half_way["data"] | {"corpus": None, "videos": str(videos), "prepare": prepare}}
+    tree["run"] = half_way["run"] | {"dir": str(tmp_path / "own")}
+    corpus = run(tree) / "corpus" / "corpus.json"
+    before = corpus.read_bytes()
+    changed = tree | {"data": tree["data"] | {"prepare": prepare | {"jpeg_quality": 50}}}
+    with pytest.raises(ConfigError, match=r"What differs: data.prepare.jpeg_quality: 90 there, 50 here$"):
+        run(changed)
+    assert corpus.read_bytes() == before
+    videos.write_text("".join(json.dumps(row) + "\n" for row in rows[:-1]))
+    with pytest.raises(ConfigError, match="what was read from tables"):
+        run(tree)
+    assert corpus.read_bytes() == before
