@@ -20,6 +20,7 @@ from mmsearch.data.prepare_rows import EarlierRows
 from mmsearch.data.prepare_sentences import choose_key_sentences, remove_stray_sentences
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepare_video import Preparation, Rejection, VideoPreparer
+from mmsearch.data.readers import unless_read
 from mmsearch.data.shard_builder import ShardBuilder
 from mmsearch.data.tables import read_videos
 from mmsearch.errors import DataError
@@ -72,8 +73,9 @@ def prepare(table: Path, out: Path, settings: PrepareSettings) -> Summary:
     detail; in the order of the table). A row is kept when its cells, its files (by size and time of change) and the
     settings are what they were, wherever it now stands in the table; a shard of such rows is kept as it is. So a killed
     run goes on where it was, and comes to the same bytes. The corpus that was there before stays readable until the new
-    one is complete. What is recognised in pictures and sound is kept in `recognised.sqlite` as it is found (see
-    `mmsearch.recognition.kept`), also for shards that are not done.
+    one is complete, and for whoever reads it then (`PreparedCorpus`) as long as he does. What is recognised in pictures
+    and sound is kept in `recognised.sqlite` as it is found (see `mmsearch.recognition.kept`), also for shards that are
+    not done.
 
     Raises:
         TableError: a row of the table is bad (`on_error: stop`).
@@ -203,10 +205,18 @@ class _Job:
                 num_unanswered=counted["unanswered"],
             )
         manifest.write(self._out)
-        remove_strays(self._out, self._stems, {shard.name for shard in shards})
-        if manifest.sentences:
-            remove_stray_sentences(self._out, manifest)
+        self._tidy(manifest)
         return summary
+
+    def _tidy(self, manifest: Manifest) -> None:
+        """Remove what the corpus does not need, unless somebody still reads the one of before; the next run will."""
+        with unless_read(self._out) as is_free:
+            if not is_free:
+                _log.info("%s is being read: files of the corpus of before stay until the next run", self._out)
+                return
+            remove_strays(self._out, self._stems, {shard.name for shard in manifest.shards})
+            if manifest.sentences:
+                remove_stray_sentences(self._out, manifest)
 
 
 def _line(rejection: Rejection) -> bytes:

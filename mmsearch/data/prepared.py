@@ -15,6 +15,7 @@ from mmsearch.data.contents import UInt64, read_contents
 from mmsearch.data.key_sentences import SENTENCES, open_key_sentences, read_key_sentences, with_key_sentences
 from mmsearch.data.manifest import SHARDS, Manifest, Shard
 from mmsearch.data.prepare_settings import PrepareSettings
+from mmsearch.data.readers import hold_for
 from mmsearch.data.shards import open_shard, read_doc_ids, read_row_group
 from mmsearch.errors import IntegrityError
 from mmsearch.files import hash_file
@@ -27,11 +28,14 @@ _MAX_CACHED = 16
 class PreparedCorpus:
     """A prepared corpus on disk. Opening reads the manifest and the sizes of the files; ids are read when asked for.
 
+    As long as it lives, `prepare` may publish another corpus in the folder, and removes no file of this one.
+
     It can be sent to other processes (they open it anew) and used after a fork. It is not safe to use from several
     threads at once.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
+        hold_for(self, folder)
         self._folder, self._manifest = folder, manifest
         self._starts = [0, *accumulate(shard.rows for shard in manifest.shards)]
         self._files: OrderedDict[int, Any] = OrderedDict()
@@ -55,7 +59,9 @@ class PreparedCorpus:
             if size != shard.bytes:
                 found = "missing" if size is None else f"{size:,} bytes instead of {shard.bytes:,}"
                 raise IntegrityError(f"{path}: {found}; run `mmsearch prepare` again")
-        return cls(folder, manifest)
+        corpus = cls(folder, manifest)
+        # what was published before the files were held may have cost some of them
+        return corpus if Manifest.read(folder).content_hash == manifest.content_hash else cls.open(folder)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._folder, self._manifest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mmsearch.data.prepare import prepare
 from mmsearch.data.prepare_settings import PrepareSettings
 from mmsearch.data.prepared import PreparedCorpus
 from mmsearch.errors import DataError
+from mmsearch.sentences import SentenceSettings
 from mmsearch.workers import Failure, Outcome
 
 SMALL = PrepareSettings(num_frames=2, image_size=16, shard_size=4, row_group_size=3, num_workers=1)
@@ -205,3 +207,26 @@ def test_the_corpus_of_before_is_whole_while_failed_videos_are_tried_again(tmp_p
     monkeypatch.undo()
     monkeypatch.setattr("mmsearch.data.prepare.Pool", HerePool)
     assert run(tmp_path, rows).num_videos == 24
+
+
+@pytest.mark.parametrize("with_sentences", [False, True])
+def test_who_reads_a_corpus_keeps_its_files(tmp_path, rows, pool, with_sentences):
+    chosen = SentenceSettings(max_chars=20) if with_sentences else None
+    spoken = [{**row, "asr": f"we say {row['doc_id']}. and more of the same of it."} for row in rows]
+    run(tmp_path, spoken, sentences=chosen)
+    first = PreparedCorpus.open(tmp_path / "out")
+    again = pickle.loads(pickle.dumps(first))
+    run(tmp_path, [NEW, *spoken], sentences=chosen)
+    second = PreparedCorpus.open(tmp_path / "out")
+    for corpus, number in ((first, 24), (again, 24), (second, 25)):
+        corpus.verify()
+        assert corpus.num_videos == number
+    del first, corpus
+    run(tmp_path, [NEW, *spoken], sentences=chosen)
+    again.verify()
+    del again, second
+    run(tmp_path, [NEW, *spoken], sentences=chosen)
+    run(tmp_path, [NEW, *spoken], "fresh", sentences=chosen)
+    kept, fresh = (set(files(tmp_path / out)) for out in ("out", "fresh"))
+    assert {name for name in kept if name.startswith("shards")} == {n for n in fresh if n.startswith("shards")}
+    assert len(kept) == len(fresh)  # terms were counted before the new row came, so files of sentences have other names
