@@ -8,6 +8,7 @@ from typing import Any
 
 from mmsearch.errors import CorruptIndexError, DataError
 from mmsearch.files import read_json, write_json
+from mmsearch.models.checkpoint import disk_errors_told
 from training.checkpoints import Figures
 
 FORMAT_VERSION = 1
@@ -52,5 +53,7 @@ class Lineage:
         self._write()
 
     def _write(self) -> None:
-        if self._rank == 0:
+        if self._rank != 0:
+            return
+        with disk_errors_told(self._path):
             write_json(self._path, {"format_version": FORMAT_VERSION, "stages": self._stages})

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmsearch.extras import require
 from mmsearch.files import write_bytes
+from mmsearch.models.checkpoint import disk_errors_told
 
 #: Figures of a line that need no name of their own: validation is by PNR, unless it says otherwise.
 _UNNAMED = "pnr"
@@ -27,12 +28,17 @@ class MetricsLog:
     def __init__(self, path: Path, total_steps: int) -> None:
         self._path = path
         kept = [line for line in read_metrics(path) if line["total_steps"] <= total_steps]
-        write_bytes(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        with disk_errors_told(path):
+            write_bytes(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def append(self, kind: str, stage: str, total_steps: int, values: Mapping[str, Any]) -> None:
-        """Add a line: `kind` (train, validation), stage, steps done over all stages, and the values."""
+        """Add a line: `kind` (train, validation), stage, steps done over all stages, and the values.
+
+        Raises:
+            DataError: the disk refuses.
+        """
         line = {"kind": kind, "stage": stage, "total_steps": total_steps, **values}
-        with self._path.open("a", encoding="utf-8") as file:
+        with disk_errors_told(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
 

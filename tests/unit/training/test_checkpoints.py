@@ -1,6 +1,7 @@
 """Checkpoints when the disk is full."""
 
 import resource
+from collections import deque
 
 import pytest
 import torch
@@ -9,7 +10,13 @@ from mmsearch.errors import DataError
 from mmsearch.models import MatchModel, ModelSettings, save_model
 from mmsearch.text import Tokenizer
 from training.checkpoints import Position, latest_checkpoint, save_checkpoint
+from training.lineage import Lineage
+from training.tracking import MetricsLog
 from training.weights import unique_tensors
+
+
+def consume(calls):
+    deque(calls, maxlen=0)
 
 
 @pytest.fixture
@@ -48,3 +55,14 @@ def test_a_full_disk_leaves_no_half_model(model, tmp_path, no_large_files):
     with pytest.raises(DataError, match="cannot be written"):
         save_model(tmp_path, model, tokenizer)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "tokenizer"]
+
+
+def test_a_full_disk_is_told_by_metrics_and_lineage_too(tmp_path, no_large_files):
+    log, lineage = MetricsLog(tmp_path / "metrics.jsonl", 0), Lineage(tmp_path / "lineage.json")
+    lineage.begin(0, {"name": "a"})
+    no_large_files()
+    with pytest.raises(DataError, match=r"metrics.jsonl: cannot be written: .*make room, and the same command goes on"):
+        consume(log.append("train", "a", step, {"loss": 1.25}) for step in range(200))
+    with pytest.raises(DataError, match=r"lineage.json: cannot be written: .*the same command goes on"):
+        lineage.begin(1, {"name": "b" * 5_000})
+    assert [stage["name"] for stage in Lineage(tmp_path / "lineage.json")._stages] == ["a"]
