@@ -161,8 +161,10 @@ class _Lines:
         fields = {"job": self._description, "done": self._done, "total": total, "unit": unit}
         fields |= {"per_s": round(rate, 3), "left_s": None if left is None else round(left, 1)}
         whole = "" if total is None else f" of {total:,}"
-        time_left = "" if left is None else f", about {left // 60:.0f} min {left % 60:02.0f} s left"
-        told = f"{self._description}: {self._done:,.0f}{whole} {unit}, {rate:,.1f} a second{time_left}"
+        minutes, seconds = divmod(round(left or 0), 60)
+        time_left = "" if left is None else f", about {minutes} min {seconds:02} s left"
+        per_s = f"{rate:,.1f}" if rate >= 1 else f"{rate:.2g}"
+        told = f"{self._description}: {self._done:,.0f}{whole} {unit}, {per_s} a second{time_left}"
         _log.info("%s", told, extra={"fields": fields})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmsearch.data import manifest
 from mmsearch.data.prepare import prepare
 from mmsearch.data.prepared import PreparedCorpus
-from mmsearch.errors import ConfigError
+from mmsearch.errors import ConfigError, DataError
 from mmsearch.nn.distributed import barrier, rank, world_size
 from training.config import FitSettings
 from training.paths import RunPaths
@@ -18,7 +18,7 @@ def open_corpora(settings: FitSettings, paths: RunPaths) -> tuple[PreparedCorpus
 
     Raises:
         ConfigError: a corpus was prepared with other pictures than the model reads.
-        DataError: a table cannot be read.
+        DataError: a table cannot be read, or there is no corpus.
     """
     data, begun = settings.data, has_begun(paths)
     corpus = _open(settings, data.corpus, data.videos, paths.folder / "corpus", begun=begun)
@@ -46,6 +46,8 @@ def _open(settings: FitSettings, given: Path | None, table: Path | None, made: P
         if rank() == 0 and not (begun and (folder / manifest.NAME).is_file()):  # does nothing where it is done already
             prepare(data.path(table), folder, data.prepare)
         barrier()
+    if not (folder / manifest.NAME).is_file():
+        raise DataError(f"{folder}: no prepared corpus is there; `mmsearch prepare VIDEOS --out {folder}` makes it")
     corpus = PreparedCorpus.open(folder)
     settings.model.check_prepared(corpus.settings, folder)
     return corpus

@@ -81,6 +81,14 @@ def test_tables_to_prepare_must_fit_the_model(tiny_run, tiny_world, tmp_path):
     assert not (tmp_path / "run" / "corpus").exists()
 
 
+def test_without_a_corpus_the_command_that_makes_it_is_told(tiny_run, tmp_path):
+    absent = str(tmp_path / "absent")
+    with pytest.raises(
+        DataError, match=r"absent: no prepared corpus is there; `mmsearch prepare VIDEOS --out \S+absent`"
+    ):
+        run(tiny_run(tmp_path / "run", [{}], data={"corpus": absent}))
+
+
 def test_pairs_of_other_videos_are_told_before_the_first_step(tiny_run, tiny_corpus, tmp_path):
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text(json.dumps({"query": "red ball", "doc_id": "elsewhere"}) + "\n")

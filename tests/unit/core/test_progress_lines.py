@@ -45,6 +45,13 @@ def test_a_line_every_so_often_with_rate_and_time_left(clock, lines):
     assert lines.records[0].fields == first
 
 
+def test_slow_jobs_have_a_rate_and_minutes_sixty_seconds(clock, lines):
+    with logs.progress("compare", 3, unit="runs") as bar:
+        clock[0] += 59.9
+        bar.advance(1)
+    assert told(lines) == ["compare: 1 of 3 runs, 0.017 a second, about 2 min 00 s left"]
+
+
 def test_the_rate_is_that_since_the_line_before(clock, lines, monkeypatch):
     monkeypatch.setattr(logs, "LINE_EVERY_S", 5.0)
     with logs.progress("prepare", None, unit="videos") as bar:
