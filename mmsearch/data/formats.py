@@ -23,6 +23,7 @@ CheckHeader = Callable[[int | None, list[str]], None]
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 #: The byte-order marks of UTF-16, as bytes that are no UTF-8 are decoded here.
 _UTF_16 = tuple(mark.decode("utf-8", "surrogateescape") for mark in (b"\xff\xfe", b"\xfe\xff"))
+_PACKED = (".gz", ".zip", ".zst", ".xz", ".bz2")
 _SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
@@ -34,6 +35,8 @@ def check_readable(path: Path) -> None:
     """
     if not path.is_file():
         raise TableError(path, None, None, "no such file" if not path.exists() else "is not a file")
+    if path.suffix.lower() in _PACKED:
+        raise TableError(path, None, None, "is packed; unpack it first")
     if path.suffix.lower() not in SUFFIXES:
         raise TableError(path, None, None, f"cannot tell the format; name the table with one of {', '.join(SUFFIXES)}")
 

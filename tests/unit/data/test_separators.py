@@ -33,6 +33,12 @@ def test_the_unicode_text_of_spreadsheets_is_named(tmp_path, encoding):
         list(read_videos(tmp_path / "v.csv"))
 
 
+def test_a_packed_table_is_to_be_unpacked(tmp_path):
+    (tmp_path / "v.csv.GZ").write_bytes(b"\x1f\x8b")
+    with pytest.raises(TableError, match=r"v\.csv\.GZ: is packed; unpack it first"):
+        list(read_videos(tmp_path / "v.csv.GZ"))
+
+
 def test_texts_may_hold_any_of_them(tmp_path):
     (tmp_path / "a.csv").write_text("query,doc_id;x,grade,doc_id\na;b,c|d,1,e\tf\n", encoding="utf-8")
     (row,) = read_judgments(tmp_path / "a.csv")
