@@ -149,6 +149,8 @@ def _override(schema: type[BaseModel], tree: dict[str, Any], places: Places, tex
         at[keys[-1]] = parsed
     except (TypeError, IndexError) as error:
         raise ConfigError(f"{text}: {_no_room(schema, keys[:-1], at, name)}") from error
+    for stale in [at for at in places if at[: len(keys)] == tuple(keys)]:  # of what stood there before
+        del places[stale]
     places[tuple(keys)] = "command line"
 
 
@@ -181,7 +183,7 @@ def _explain(schema: type[BaseModel], details: ErrorDetails, places: Places, pat
         return f"{where}: {name}: this setting is required"
     given = details["input"]
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | type(None)) else ""
-    return f"{where}: {name}: {details['msg']}{shown}"
+    return f"{where}: {name}: {details['msg'].removeprefix('Value error, ')}{shown}"
 
 
 def _without_tags(schema: type[BaseModel], location: Location) -> Location:

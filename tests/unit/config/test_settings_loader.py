@@ -42,6 +42,8 @@ def test_a_wrong_value_in_a_union_is_named_and_placed_as_it_was_written(tmp_path
         load_settings(_Drawing, path, ["shape.side=many"])
     with pytest.raises(ConfigError, match=r"^command line: shape\.sides: no such setting; did you mean 'side'"):
         load_settings(_Drawing, path, ["shape.sides=3"])
+    with pytest.raises(ConfigError, match=r"^command line: shape\.side: Input should be a valid integer"):
+        load_settings(_Drawing, path, ["shape={side: many}"])
 
 
 def test_type_may_be_left_out_for_the_default(tmp_path: Path) -> None:
