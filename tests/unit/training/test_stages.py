@@ -215,7 +215,7 @@ def test_a_stage_that_made_it_worse_is_told(caplog):
 
     with caplog.at_level(logging.INFO, "training"):
         tell_change("grades", "student/cover", figures(1.5), figures(1.25))
-        tell_change("grades", "student/cover", figures(1.5), figures(1.5))
+        tell_change("grades", "student/cover", figures(1.5), figures(1.375))
         tell_change("mae", "loss", {"rebuild": {"loss": 0.5}}, {"rebuild": {"loss": 0.75}})
         tell_change("grades", "student/cover", {}, figures(1.5))
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
@@ -224,7 +224,7 @@ def test_a_stage_that_made_it_worse_is_told(caplog):
             "grades: student/cover was 1.5 before the stage and is 1.25 after it, "
             "which is worse; lower its optim.lr, or do without the stage",
         ),
-        ("INFO", "grades: student/cover was 1.5 before the stage and is 1.5 after it"),
+        ("INFO", "grades: student/cover was 1.5 before the stage and is 1.375 after it"),
         (
             "WARNING",
             "mae: loss was 0.5 before the stage and is 0.75 after it, "
