@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from training.comparison.plan import Variant
 #: What is shown of a failed run's log.
 _TAIL_LINES, _TAIL_BYTES = 15, 8_000
 _CHECKOUT = Path(__file__).parents[2]
+_LOOK_UP_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def run_all(runs: Sequence[Run], config: Path, overrides: Sequence[str], *, jobs
     with ThreadPoolExecutor(jobs) as pool, progress("compare", len(runs), unit="runs") as bar:
         try:
             submitted = [pool.submit(processes.fit, run) for run in runs]
-            for number, future in enumerate(as_completed(submitted), start=1):
+            for number, future in enumerate(_ended(submitted), start=1):
                 failure = future.result()
                 bar.advance()
                 if failure is not None:
@@ -101,6 +102,14 @@ def run_all(runs: Sequence[Run], config: Path, overrides: Sequence[str], *, jobs
             processes.stop()
             raise
     return sorted(failures, key=lambda failure: runs.index(failure.run))
+
+
+def _ended(submitted: Iterable[Future[Failure | None]]) -> Iterator[Future[Failure | None]]:
+    """Give each when it has ended; wake now and then: a signal that comes just before a wait would not end it."""
+    pending = set(submitted)
+    while pending:
+        ended, pending = wait(pending, timeout=_LOOK_UP_S, return_when=FIRST_COMPLETED)
+        yield from ended
 
 
 def check_complete(failures: Sequence[Failure], num_runs: int, folder: Path) -> None:
